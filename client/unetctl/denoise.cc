@@ -1,0 +1,207 @@
+#include "client/unetctl/denoise.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "client/unetctl/conditions.h"
+#include "client/unetctl/grid.h"
+#include "client/unetctl/png_file.h"
+#include "client/unetctl/progress_bar.h"
+#include "client/unetctl/report.h"
+#include "client/unetctl/run.h"
+#include "server/base/text.h"
+#include "server/weights/writer.h"
+
+namespace unetd::unetctl {
+namespace {
+
+StatusOr<std::string> ReadText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file.is_open() || file.bad()) return NotFound(Format("cannot read {}", path));
+  return text;
+}
+
+// "64x96" -> {64, 96}; nothing if it is not that.
+std::optional<std::pair<int64_t, int64_t>> ParseSize(const std::string& text) {
+  int64_t height = 0;
+  int64_t width = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%ldx%ld%c", &height, &width, &rest) != 2) return std::nullopt;
+  if (height < 1 || width < 1) return std::nullopt;
+  return std::pair(height, width);
+}
+
+// A name that no other run has: the groups of a run must get the same variant.
+std::string FreshId() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return Format("unetctl-{}-{:x}", getpid(),
+                std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+Outcome ChoosePrompts(const DenoiseOptions& options, const Conditions* conditions, Job* job) {
+  if (conditions == nullptr) {
+    if (!options.prompts.empty() || options.all) {
+      return UsageFailure("--prompt and --all name tensors of a file: give --conditions");
+    }
+    for (int64_t row = 0; row < std::max<int64_t>(options.rows, 1); ++row) {
+      job->prompts.push_back(Format("{}", row));
+    }
+    return std::nullopt;
+  }
+  if (options.guidance > 1) {
+    if (!conditions->Has(options.negative)) {
+      return UsageFailure(Format("--guidance above 1 needs a negative prompt: {} has no {}",
+                                 options.conditions, Quoted(options.negative)));
+    }
+    job->negative = options.negative;
+  }
+  job->prompts = options.prompts;
+  if (options.all) {
+    for (const std::string& prompt : conditions->prompts()) {
+      if (prompt != options.negative) job->prompts.push_back(prompt);
+    }
+  }
+  if (job->prompts.empty()) return UsageFailure("say which prompts: --prompt NAME,... or --all");
+  return std::nullopt;
+}
+
+Outcome ChooseShape(const DenoiseOptions& options, const v1::Model& model, Job* job) {
+  int64_t height = 0;
+  int64_t width = 0;
+  if (!options.size.empty()) {
+    const auto size = ParseSize(options.size);
+    if (!size) {
+      return UsageFailure(Format("--size {}: expected HxW, such as 64x64", Quoted(options.size)));
+    }
+    height = size->first;
+    width = size->second;
+  } else if (model.shapes_size() > 0) {
+    height = model.shapes(0).height();
+    width = model.shapes(0).width();
+  } else {
+    return UsageFailure(
+        Format("model {} tells no size of its own: give --size HxW", Quoted(model.name())));
+  }
+  // An inpainting UNet takes more channels than the latents have: what it gives back are the
+  // latents.
+  job->row_shape = {std::min(model.in_channels(), model.out_channels()), height, width};
+  if (!options.png.empty() && !IsPicture(job->row_shape)) {
+    return UsageFailure(
+        Format("--png: samples of model {} have {} channels, a picture has 1 or 3; "
+               "--out-latents keeps them for a VAE",
+               Quoted(model.name()), job->row_shape[0]));
+  }
+  return std::nullopt;
+}
+
+Outcome PlanJob(const DenoiseOptions& options, const v1::Model& model, const Conditions* conditions,
+                Job* job) {
+  job->model = model.name();
+  job->id = options.id.empty() ? FreshId() : options.id;
+  job->max_rows = std::max<int64_t>(options.batch > 0 ? options.batch : model.max_batch(), 1);
+  job->seed = options.seed;
+  job->steps = options.steps;
+  job->start_step = options.start_step;
+  job->end_step = options.end_step;
+  job->guidance = options.guidance;
+  job->guidance_rescale = options.guidance_rescale;
+  job->eta = options.eta;
+  job->use_clipped_model_output = options.use_clipped_model_output;
+  if (!options.scheduler.empty()) {
+    auto text = ReadText(options.scheduler);
+    if (!text.ok()) return LocalFailure(text.status());
+    job->scheduler_json = *text;
+  }
+  if (Outcome failure = ChoosePrompts(options, conditions, job)) return failure;
+  return ChooseShape(options, model, job);
+}
+
+// Never empty: an empty name lets the server choose.
+std::vector<std::string> ChooseVariants(const DenoiseOptions& options, const v1::Model& model) {
+  std::vector<std::string> variants = options.variants;
+  if (options.every_variant) {
+    for (const v1::Variant& variant : model.variants()) variants.push_back(variant.name());
+  }
+  if (variants.empty()) variants.emplace_back();
+  return variants;
+}
+
+Outcome RunAll(const Connection& connection, const std::vector<std::string>& variants,
+               const Job& job, const Conditions* conditions, std::vector<VariantRun>* runs) {
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  for (const std::string& variant : variants) {
+    std::optional<ProgressBar> bar;
+    RunObserver observer;
+    observer.accepted = [&](const std::string& chosen) {
+      if (bar) return;  // a later request of the same run
+      bar.emplace(Printable(chosen), StepsInAll(job), stderr, terminal);
+      bar->Start();
+    };
+    observer.step = [&] {
+      if (bar) bar->Advance();
+    };
+    VariantRun run;
+    Outcome failure = RunVariant(connection, job, conditions, variant, observer, &run);
+    if (failure) {
+      if (!variant.empty())
+        failure->text = Format("variant {}: {}", Quoted(variant), failure->text);
+      return failure;
+    }
+    runs->push_back(std::move(run));
+  }
+  return std::nullopt;
+}
+
+// One tensor a variant, named by it: [prompts, C, H, W].
+Status WriteLatents(const std::string& path, const Job& job, const std::vector<VariantRun>& runs) {
+  std::map<std::string, TensorView> tensors;
+  Shape shape = job.row_shape;
+  shape.insert(shape.begin(), static_cast<int64_t>(job.prompts.size()));
+  for (const VariantRun& run : runs) {
+    tensors[run.variant] = {DType::kFloat32, shape, run.samples.data(),
+                            run.samples.size() * sizeof(float)};
+  }
+  const std::map<std::string, std::string> metadata = {
+      {"model", job.model}, {"prompts", Format("{}", fmt::join(job.prompts, ","))}};
+  return WriteSafetensors(path, tensors, metadata);
+}
+
+}  // namespace
+
+Outcome Denoise(const Connection& connection, const DenoiseOptions& options) {
+  std::optional<Conditions> conditions;
+  if (!options.conditions.empty()) {
+    auto opened = Conditions::Open(options.conditions);
+    if (!opened.ok()) return LocalFailure(opened.status());
+    conditions = std::move(opened).value();
+  }
+  const Conditions* given = conditions ? &*conditions : nullptr;
+  v1::Model model;
+  Job job;
+  std::vector<VariantRun> runs;
+  if (Outcome failure = FetchModel(connection, options.model, &model)) return failure;
+  if (Outcome failure = PlanJob(options, model, given, &job)) return failure;
+  const std::vector<std::string> variants = ChooseVariants(options, model);
+  if (Outcome failure = RunAll(connection, variants, job, given, &runs)) return failure;
+  if (!options.out_latents.empty()) {
+    if (Outcome failure = LocalFailure(WriteLatents(options.out_latents, job, runs)))
+      return failure;
+  }
+  if (!options.png.empty()) {
+    const auto picture = DrawGrid(job, runs, options.scale);
+    if (!picture.ok()) return LocalFailure(picture.status());
+    if (Outcome failure = LocalFailure(WritePng(options.png, *picture))) return failure;
+  }
+  const std::string text = options.json ? ReportJson(job, runs, options.png, options.out_latents)
+                                        : ReportText(job, runs);
+  std::fputs(text.c_str(), stdout);
+  return std::nullopt;
+}
+
+}  // namespace unetd::unetctl

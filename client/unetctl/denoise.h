@@ -1,0 +1,46 @@
+// `unetctl denoise`: prompts to pictures, with one variant or several.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "client/unetctl/channel.h"
+#include "client/unetctl/failure.h"
+
+namespace unetd::unetctl {
+
+struct DenoiseOptions {
+  std::string model;                  // empty: the server's only one
+  std::vector<std::string> variants;  // empty: the server chooses one
+  bool every_variant = false;         // all that the model has
+  std::string id;
+  std::string conditions;            // file; empty: the model takes none
+  std::vector<std::string> prompts;  // names in that file
+  bool all = false;                  // every prompt of the file but the negative one
+  int64_t rows = 0;                  // pictures of a model without conditions
+  std::string negative = "uncond";
+  std::string scheduler;  // file
+  std::string size;       // "HxW"; empty: the model's first
+  int64_t batch = 0;      // rows of a request; 0: as many as the server takes
+  int32_t steps = 25;
+  int32_t start_step = 0;
+  int32_t end_step = 0;
+  int64_t seed = 0;
+  double guidance = 1;
+  double guidance_rescale = 0;
+  double eta = 0;
+  bool use_clipped_model_output = false;
+  std::string out_latents;
+  std::string png;
+  int64_t scale = 0;
+  bool json = false;
+};
+
+// Declares the options of the command.
+void AddDenoiseOptions(CLI::App* command, DenoiseOptions* options);
+
+Outcome Denoise(const Connection& connection, const DenoiseOptions& options);
+
+}  // namespace unetd::unetctl

@@ -1,0 +1,26 @@
+# One static library a room of server/. Each links the rooms below it; scripts/lint checks that the includes agree.
+# base <- tensor <- weights, settings <- backend <- plan <- attention <- unet <- diffusion <- serving
+function(unetd_room name)
+  cmake_parse_arguments(PARSE_ARGV 1 ROOM "" "" "LINK;PRIVATE")
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/server/${name}/*.cc)
+  if(sources)
+    add_library(unetd_${name} STATIC ${sources})
+    target_include_directories(unetd_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(unetd_${name} PUBLIC ${ROOM_LINK} PRIVATE unetd_warnings ${ROOM_PRIVATE})
+  else()  # headers only, or not furnished yet
+    add_library(unetd_${name} INTERFACE)
+    target_include_directories(unetd_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(unetd_${name} INTERFACE ${ROOM_LINK})
+  endif()
+endfunction()
+
+unetd_room(base LINK Threads::Threads unetd_spdlog)
+unetd_room(tensor LINK unetd_base)
+unetd_room(weights LINK unetd_tensor PRIVATE unetd_json)
+unetd_room(settings LINK unetd_tensor PRIVATE unetd_json)
+unetd_room(backend LINK unetd_weights unetd_settings ${CMAKE_DL_LIBS})
+unetd_room(plan LINK unetd_backend)
+unetd_room(attention LINK unetd_plan)
+unetd_room(unet LINK unetd_attention PRIVATE unetd_json)
+unetd_room(diffusion LINK unetd_unet PRIVATE unetd_json)
+unetd_room(serving LINK unetd_diffusion)

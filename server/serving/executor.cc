@@ -1,0 +1,29 @@
+#include "server/serving/executor.h"
+
+#include <utility>
+
+#include "server/serving/executor_core.h"
+
+namespace unetd {
+
+Executor::Executor(size_t queue_limit) : core_(std::make_shared<Core>(queue_limit)) {
+  core_->StartThreads();
+}
+
+Executor::~Executor() {
+  core_->Drain(std::chrono::seconds(0));
+  core_->StopThreads();
+}
+
+std::shared_ptr<CallHandle> Executor::Submit(std::shared_ptr<Job> job, SubmitOptions options) {
+  return core_->Submit(std::move(job), std::move(options));
+}
+
+bool Executor::Drain(std::chrono::duration<double> limit) { return core_->Drain(limit); }
+void Executor::Close() { core_->Close(); }
+JobCounts Executor::counts() const { return core_->counts(); }
+std::map<std::string, JobCounts> Executor::counts_by_model() const {
+  return core_->counts_by_model();
+}
+
+}  // namespace unetd

@@ -1,0 +1,40 @@
+// Checks of a request against its model, before any memory is taken for it.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "server/diffusion/denoise_loop.h"
+#include "server/serving/model.h"
+#include "server/serving/request.h"
+
+namespace unetd {
+
+// INVALID_ARGUMENT if it is no whole number above 0, NOT_FOUND if it is not 1; "" is 1.
+Status CheckVersion(std::string_view model, std::string_view version);
+
+struct CheckedInfer {
+  UNetShape shape;
+  uint32_t rows = 0;
+  DType dtype = DType::kFloat32;  // of the sample, and so of the output
+};
+StatusOr<CheckedInfer> CheckInfer(const ServedModel& model, const InferRequest& request);
+
+struct CheckedDenoise {
+  UNetShape shape;
+  uint32_t batch = 0;
+  Shape sample_shape;  // [B,C,H,W]
+  DType dtype = DType::kFloat32;
+  DenoiseOptions options;
+  std::unique_ptr<Scheduler> scheduler;  // with its timesteps
+};
+StatusOr<CheckedDenoise> CheckDenoise(const ServedModel& model, const DenoiseRequest& request);
+
+// -- for both --
+
+// At most max_batch rows.
+Status CheckRows(const ServedModel& model, int64_t rows);
+// Values that no plan checks: labels within their table.
+Status CheckLabels(const ServedModel& model, const std::vector<NamedTensor>& tensors);
+
+}  // namespace unetd

@@ -1,0 +1,82 @@
+// The named tensors that a UNet takes, and the check of what a request sends against them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/base/status.h"
+#include "server/tensor/dtype.h"
+#include "server/tensor/shape.h"
+#include "server/unet/unet_config.h"
+#include "server/unet/unet_layout.h"
+
+namespace unetd {
+
+namespace wire {
+inline constexpr char kSample[] = "sample";
+inline constexpr char kTimestep[] = "timestep";
+inline constexpr char kText[] = "encoder_hidden_states";
+inline constexpr char kClassLabels[] = "class_labels";
+inline constexpr char kTimestepCond[] = "timestep_cond";
+inline constexpr char kTextEmbeds[] = "text_embeds";
+inline constexpr char kTimeIds[] = "time_ids";
+inline constexpr char kAttentionMask[] = "attention_mask";
+inline constexpr char kTextMask[] = "encoder_attention_mask";
+inline constexpr char kMidResidual[] = "mid_block_additional_residual";
+inline constexpr char kOutput[] = "out_sample";
+// Followed by the index: one a skip, and one a down block (and one more for the middle).
+inline constexpr char kDownResidual[] = "down_block_additional_residuals.";
+inline constexpr char kAdapterResidual[] = "down_intrablock_additional_residuals.";
+}  // namespace wire
+
+struct InputDecl {
+  std::string name;
+  Shape shape;                    // with the batch; -1 where free
+  DType dtype = DType::kFloat32;  // the one to send if in doubt
+  bool any_number = false;  // every numeric dtype is accepted; else float32, float16 and bfloat16
+  bool required = false;
+  // Of labels that are looked up: legal values are 0 to entries - 1, which the caller checks as it
+  // stages them (as int32). 0: any value.
+  uint32_t entries = 0;
+
+  bool Accepts(DType dtype_sent) const;
+};
+
+// A tensor of a request, without its bytes.
+struct NamedShape {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+};
+
+// What a plan is built for, beside the variant: sizes and which optional inputs are there. Never
+// the batch.
+struct UNetShape {
+  Size size;                 // of the sample
+  uint32_t text_tokens = 0;  // 0: no layer reads a text
+  bool timestep_cond = false;
+  uint32_t time_ids = 0;
+  uint32_t attention_mask = 0;  // keys; 0: none
+  bool text_mask = false;
+  bool controlnet = false;      // residuals of all skips and of the middle
+  uint32_t adapter = 0;         // residuals inside the down blocks (T2I-Adapter); 0: none
+  bool legacy_adapter = false;  // they come under the name of the down residuals
+
+  bool operator==(const UNetShape&) const = default;
+  std::string Key() const;  // "64x64 text=77 time_ids=6"
+};
+
+// Everything the model can take, required ones first.
+std::vector<InputDecl> DeclareInputs(const UNetConfig& config, const UNetLayout& layout);
+
+// Checks names, dtypes, ranks, dims and the agreement of the batches, and answers what plan the
+// request needs. Costs no more than reading `sent`. INVALID_ARGUMENT naming the tensor, what was
+// expected and what came; `model` is the model's name for these messages. The batch is sent's
+// `sample` dim 0.
+StatusOr<UNetShape> ResolveInputs(const UNetConfig& config, const UNetLayout& layout,
+                                  const std::string& model, const std::vector<NamedShape>& sent);
+
+}  // namespace unetd

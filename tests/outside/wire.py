@@ -1,0 +1,106 @@
+"""What travels: arrays as InferInputs, raw messages and the Tensors of unetd.v1."""
+
+import grpc
+import ml_dtypes
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from google.protobuf import descriptor_pool, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tritonclient.grpc import service_pb2
+
+DATATYPES = {
+    np.dtype(numpy_type): name
+    for name, numpy_type in {
+        "BOOL": np.bool_, "FP64": np.float64, "FP32": np.float32, "FP16": np.float16, "BF16": ml_dtypes.bfloat16,
+        "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64,
+        "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
+    }.items()
+}  # fmt: skip
+NUMPY_TYPES = {name: numpy_type for numpy_type, name in DATATYPES.items()}
+
+
+def triton_inputs(arrays):
+    inputs = []
+    for name, array in arrays.items():
+        tensor = triton.InferInput(name, list(array.shape), DATATYPES[array.dtype])
+        tensor.set_data_from_numpy(np.ascontiguousarray(array))
+        inputs.append(tensor)
+    return inputs
+
+
+def infer(client, model, arrays, **options):
+    """One inference by tritonclient; returns out_sample."""
+    return client.infer(model, triton_inputs(arrays), **options).as_numpy("out_sample")
+
+
+def infer_request(model, arrays, **fields):
+    """The same as a message, to be broken on purpose."""
+    request = service_pb2.ModelInferRequest(model_name=model, **fields)
+    for name, array in arrays.items():
+        request.inputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
+        request.raw_input_contents.append(array.tobytes())
+    return request
+
+
+def out_sample(response):
+    """The array of a ModelInferResponse."""
+    (output,) = response.outputs
+    flat = np.frombuffer(response.raw_output_contents[0], NUMPY_TYPES[output.datatype])
+    return flat.reshape(output.shape)
+
+
+def refusal(call, *arguments, **options):
+    """Calls; returns code and message of the error that must come. A stream is read to its end."""
+    with pytest.raises(grpc.RpcError) as caught:
+        answer = call(*arguments, **options)
+        if isinstance(answer, grpc.Call):
+            list(answer)
+    return caught.value.code(), caught.value.details()
+
+
+class Api:
+    """unetd.v1: messages and calls, as the server's own reflection describes them."""
+
+    def __init__(self, channel):
+        self._channel = channel
+        self._pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+
+    def message(self, name):
+        return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"unetd.v1.{name}"))
+
+    def call(self, service, name):
+        method = self._pool.FindServiceByName(f"unetd.v1.{service}").FindMethodByName(name)
+        make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        return make(
+            f"/unetd.v1.{service}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+        )
+
+    def tensor(self, array, name=""):
+        return self.message("Tensor")(
+            name=name, datatype=DATATYPES[array.dtype], shape=array.shape, raw=array.tobytes()
+        )
+
+    def denoise_request(self, **fields):
+        """Arrays become Tensors, and dicts of arrays lists of named ones."""
+        for name, value in fields.items():
+            if isinstance(value, np.ndarray):
+                fields[name] = self.tensor(value)
+            elif isinstance(value, dict):
+                fields[name] = [self.tensor(array, key) for key, array in value.items()]
+        return self.message("DenoiseRequest")(**fields)
+
+    def denoise(self, timeout=None, **fields):
+        """Starts Denoise; returns the call, which yields its events."""
+        return self.call("Denoiser", "Denoise")(self.denoise_request(**fields), timeout=timeout)
+
+    def result(self, **fields):
+        """Denoises to the end; returns the sample."""
+        return array_of(list(self.denoise(**fields))[-1].result.sample)
+
+
+def array_of(tensor):
+    """The array of a unetd.v1.Tensor."""
+    return np.frombuffer(tensor.raw, NUMPY_TYPES[tensor.datatype]).reshape(tensor.shape)

@@ -1,0 +1,81 @@
+// The shipped model against whole denoising loops of diffusers: all on the default backend where it
+// was built, the most involved one on the reference backend, which is slow.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tests/serving/server_fixture.h"
+
+namespace unetd {
+namespace {
+
+void ExpectDiffusers(const std::string& backend, const std::vector<std::string>& goldens) {
+  Settings settings = TinySettings();
+  settings.backends[0].name = backend;
+  ModelSettings digits;
+  digits.name = "digits";
+  digits.path = Digits() / "unet";
+  digits.backend = backend;
+  digits.json_path = "models[0]";
+  digits.variants = {VariantSettings{}};
+  settings.models = {digits};
+  auto server = Server::Create(settings, std::filesystem::path(UNETD_BUILD_DIR) / "lib/unetd");
+  const Status status = server->Load();
+  ASSERT_TRUE(status.ok()) << status.message();
+  for (const std::string& name : goldens) {
+    auto opened = SafetensorsFile::Open(Golden("digits/" + name + ".safetensors"));
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    const SafetensorsFile& file = **opened;
+    const auto number = [&](const char* key) { return std::stod(file.metadata().at(key)); };
+    const auto tensor = [&](const std::string& key) { return file.tensors().at(key); };
+    DenoiseRequest request;
+    request.model = "digits";
+    request.num_inference_steps = static_cast<int64_t>(number("num_inference_steps"));
+    request.guidance_scale = number("guidance_scale");
+    request.guidance_rescale = number("guidance_rescale");
+    request.eta = number("eta");
+    request.use_clipped_model_output = true;
+    request.latents = tensor("latents");
+    request.conditions = {{"encoder_hidden_states", tensor("conditions")}};
+    if (file.tensors().contains("negative_conditions")) {
+      request.negative_conditions = {{"encoder_hidden_states", tensor("negative_conditions")}};
+    }
+    std::vector<float> noise;
+    for (int64_t i = 0; request.eta > 0 && i < request.num_inference_steps; ++i) {
+      const TensorView view = tensor("noise." + std::to_string(i));
+      noise.insert(noise.end(), view.as<float>(), view.as<float>() + view.elements());
+    }
+    if (request.eta > 0) {
+      Shape shape = request.latents->shape;
+      shape.insert(shape.begin(), request.num_inference_steps);
+      request.noise = TensorView{DType::kFloat32, shape, noise.data(), noise.size() * 4};
+    }
+    auto recorder = Denoise(*server, request);
+    const auto& result = recorder->result.Wait();
+    ASSERT_TRUE(result.ok()) << name << ": " << result.status().message();
+    const TensorView want = tensor("result");
+    double square = 0, worst = 0;
+    for (uint64_t i = 0; i < want.elements(); ++i) {
+      float got;
+      std::memcpy(&got, result->sample.bytes.data() + i * 4, 4);
+      square += want.as<float>()[i] * want.as<float>()[i];
+      worst = std::max<double>(worst, std::fabs(got - want.as<float>()[i]));
+    }
+    EXPECT_LE(worst, 2e-4 * std::sqrt(square / static_cast<double>(want.elements()))) << name;
+  }
+}
+
+TEST(DigitsGolden, DenoisesAsDiffusersOnTheReference) {
+  ExpectDiffusers("reference", {"denoise_noise"});
+}
+
+TEST(DigitsGolden, DenoisesAsDiffusersOnTheDefaultBackend) {
+  const auto library =
+      std::filesystem::path(UNETD_BUILD_DIR) / "lib/unetd" / (std::string(kDefaultBackend) + ".so");
+  if (!std::filesystem::exists(library)) GTEST_SKIP() << library << " was not built";
+  ExpectDiffusers(kDefaultBackend,
+                  {"denoise", "denoise_rescale", "denoise_noise", "denoise_unguided"});
+}
+
+}  // namespace
+}  // namespace unetd

@@ -1,0 +1,44 @@
+// A server for unetctl's tests: one model of [1,2,2] pictures, answers by rule.
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "client/unetctl/channel.h"
+#include "unetd/v1/admin.grpc.pb.h"
+#include "unetd/v1/denoiser.grpc.pb.h"
+
+namespace unetd::unetctl {
+
+// A pixel of the row with seed s is s / 10, plus 1/4 in every variant but "baseline". The variant
+// "silent" ends without a result, "short" sends one byte too few, any other unknown name is
+// NOT_FOUND.
+class FakeServer : public v1::Admin::Service, public v1::Denoiser::Service {
+ public:
+  FakeServer();
+  ~FakeServer() override;
+
+  Connection Connect() const;
+  std::vector<v1::DenoiseRequest> requests() const;
+
+  grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
+                          v1::ListModelsResponse* response) override;
+  grpc::Status DescribeModel(grpc::ServerContext* context, const v1::DescribeModelRequest* request,
+                             v1::DescribeModelResponse* response) override;
+  grpc::Status Denoise(grpc::ServerContext* context, const v1::DenoiseRequest* request,
+                       grpc::ServerWriter<v1::DenoiseResponse>* writer) override;
+
+  int models = 1;  // that ListModels tells; the first is "digits"
+
+ private:
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+  mutable std::mutex mutex_;
+  std::vector<v1::DenoiseRequest> requests_;
+};
+
+}  // namespace unetd::unetctl
