@@ -1,28 +1,27 @@
 // Times the cpu backend's matrix kernels on the layers of a Stable Diffusion UNet, with cold
 // weights (every run takes another copy), against the FMA peak that the same threads reach just
 // before.
-//   bench_cpu_kernels [--threads N] [--isa auto|avx2|avx512] [--conv auto|direct] [--dtype
-//   f32|f16|bf16] [--rows N]
-//   [--runs N] [--cold MIB]
-//                     [--only TEXT]
+//   bench_cpu_kernels [--threads N] [--rows N] [--runs N] [--cold MIB] [--only TEXT]
+//                     [--isa auto|avx2|avx512] [--conv auto|direct] [--dtype f32|f16|bf16]
 #include <dlfcn.h>
-#include <immintrin.h>
-#include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "backends/api/unetd_backend.h"
+#include "bench/fma_peak.h"
+#include "bench/spin_gang.h"
 
 namespace {
+
+using unetd::bench::MeasurePeak;
+using unetd::bench::SpinGang;
 
 struct Flags {
   uint32_t threads = 2;
@@ -35,14 +34,6 @@ struct Flags {
   std::string only;
 };
 
-// What the calling thread has computed, in seconds: on a machine that others use too, the fair
-// clock.
-double ThreadSeconds() {
-  timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -50,135 +41,6 @@ double Now() {
 [[noreturn]] void Die(const std::string& text) {
   std::fprintf(stderr, "bench_cpu_kernels: %s\n", text.c_str());
   std::exit(1);
-}
-
-// Threads that spin briefly for work, then yield.
-class Gang {
- public:
-  explicit Gang(uint32_t threads) {
-    abi_ = {sizeof(abi_), threads, this,
-            [](void* self, uint32_t tasks, unetd_task fn, void* context) {
-              static_cast<Gang*>(self)->Parallel(tasks, fn, context);
-            }};
-    for (uint32_t t = 1; t < threads; ++t) others_.emplace_back([this, t] { Serve(t); });
-  }
-  ~Gang() {
-    stop_ = true;
-    for (std::thread& other : others_) other.join();
-  }
-  const unetd_gang* abi() const { return &abi_; }
-  // Seconds that all threads together spent on tasks since the last call; a gang of one is the
-  // caller.
-  double TakeBusy() {
-    const double now = ThreadSeconds();
-    const double alone = now - std::exchange(last_, now);
-    const double shared = 1e-9 * static_cast<double>(busy_.exchange(0));
-    return others_.empty() ? alone : shared;
-  }
-
-  void Parallel(uint32_t tasks, unetd_task fn, void* context) {
-    fn_ = fn;
-    context_ = context;
-    tasks_ = tasks;
-    next_ = 0;
-    running_ = static_cast<uint32_t>(others_.size());
-    ++round_;
-    Work(0);
-    while (running_ != 0) _mm_pause();
-  }
-
- private:
-  void Work(uint32_t thread) {
-    const double start = ThreadSeconds();
-    for (uint32_t i = next_++; i < tasks_; i = next_++) fn_(context_, i, thread);
-    busy_ += static_cast<uint64_t>(1e9 * (ThreadSeconds() - start));
-  }
-  void Serve(uint32_t thread) {
-    uint32_t seen = 0;
-    for (int idle = 0; !stop_;) {
-      if (round_ == seen) {
-        if (++idle < 20000) {
-          _mm_pause();
-        } else {
-          std::this_thread::yield();
-        }
-        continue;
-      }
-      idle = 0;
-      ++seen;
-      Work(thread);
-      --running_;
-    }
-  }
-
-  unetd_gang abi_;
-  double last_ = 0;
-  std::vector<std::thread> others_;
-  std::atomic<uint32_t> round_{0}, next_{0}, running_{0};
-  std::atomic<uint64_t> busy_{0};
-  std::atomic<bool> stop_{false};
-  unetd_task fn_ = nullptr;
-  void* context_ = nullptr;
-  uint32_t tasks_ = 0;
-};
-
-// ---- the peak ----
-constexpr int kPeakSteps = 200000;
-constexpr int kChains = 12;
-
-__attribute__((target("avx512f"))) float Peak512() {
-  __m512 s0 = _mm512_set1_ps(1), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0,
-         s8 = s0, s9 = s0, s10 = s0, s11 = s0;
-  const __m512 a = _mm512_set1_ps(0.9f), b = _mm512_set1_ps(0.1f);
-  for (int i = 0; i < kPeakSteps; ++i) {
-    s0 = _mm512_fmadd_ps(s0, a, b), s1 = _mm512_fmadd_ps(s1, a, b);
-    s2 = _mm512_fmadd_ps(s2, a, b), s3 = _mm512_fmadd_ps(s3, a, b);
-    s4 = _mm512_fmadd_ps(s4, a, b), s5 = _mm512_fmadd_ps(s5, a, b);
-    s6 = _mm512_fmadd_ps(s6, a, b), s7 = _mm512_fmadd_ps(s7, a, b);
-    s8 = _mm512_fmadd_ps(s8, a, b), s9 = _mm512_fmadd_ps(s9, a, b);
-    s10 = _mm512_fmadd_ps(s10, a, b), s11 = _mm512_fmadd_ps(s11, a, b);
-    asm volatile("" : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5));
-    asm volatile("" : "+v"(s6), "+v"(s7), "+v"(s8), "+v"(s9), "+v"(s10), "+v"(s11));
-  }
-  float out[16];
-  _mm512_storeu_ps(out, s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11);
-  return out[0];
-}
-
-__attribute__((target("avx2,fma"))) float Peak256() {
-  __m256 s0 = _mm256_set1_ps(1), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0,
-         s8 = s0, s9 = s0, s10 = s0, s11 = s0;
-  const __m256 a = _mm256_set1_ps(0.9f), b = _mm256_set1_ps(0.1f);
-  for (int i = 0; i < kPeakSteps; ++i) {
-    s0 = _mm256_fmadd_ps(s0, a, b), s1 = _mm256_fmadd_ps(s1, a, b);
-    s2 = _mm256_fmadd_ps(s2, a, b), s3 = _mm256_fmadd_ps(s3, a, b);
-    s4 = _mm256_fmadd_ps(s4, a, b), s5 = _mm256_fmadd_ps(s5, a, b);
-    s6 = _mm256_fmadd_ps(s6, a, b), s7 = _mm256_fmadd_ps(s7, a, b);
-    s8 = _mm256_fmadd_ps(s8, a, b), s9 = _mm256_fmadd_ps(s9, a, b);
-    s10 = _mm256_fmadd_ps(s10, a, b), s11 = _mm256_fmadd_ps(s11, a, b);
-    asm volatile("" : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5));
-    asm volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10), "+x"(s11));
-  }
-  float out[8];
-  _mm256_storeu_ps(out, s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11);
-  return out[0];
-}
-
-// GFLOP/s of all threads together, the best of a few tries.
-double MeasurePeak(Gang* gang, bool avx512) {
-  static std::atomic<float> sink;
-  double best = 0;
-  const uint32_t threads = gang->abi()->threads;
-  for (int i = 0; i < 8; ++i) {
-    gang->TakeBusy();
-    gang->Parallel(
-        threads,
-        [](void* wide, uint32_t, uint32_t) { sink = wide != nullptr ? Peak512() : Peak256(); },
-        avx512 ? gang : nullptr);
-    const double flops = 2.0 * (avx512 ? 16 : 8) * kChains * kPeakSteps * threads;
-    best = std::max(best, flops * threads / gang->TakeBusy() / 1e9);
-  }
-  return best;
 }
 
 // ---- the layers ----
@@ -294,7 +156,7 @@ void Fill(uint8_t* data, uint64_t count, int32_t dtype) {
   }
 }
 
-void Time(Plugin* plugin, Gang* gang, const Flags& flags, Shape shape, double peak) {
+void Time(Plugin* plugin, SpinGang* gang, const Flags& flags, Shape shape, double peak) {
   const unetd_backend& table = *plugin->table;
   unetd_op_desc& desc = shape.desc;
   unetd_error& error = plugin->error;
@@ -433,7 +295,7 @@ int main(int argc, char** argv) {
   info.struct_size = sizeof(info);
   plugin.Check(plugin.table->describe(plugin.state, &info, &plugin.error), "describe");
   {
-    Gang gang(flags.threads);
+    SpinGang gang(flags.threads);
     const bool avx512 = std::string(info.device).find("avx512") != std::string::npos;
     std::printf("%s, %u threads, %u rows; FMA peak %.1f GFLOP/s\n", info.device, flags.threads,
                 flags.rows, MeasurePeak(&gang, avx512));

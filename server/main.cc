@@ -1,5 +1,6 @@
 // unetd: the server's command line.
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -62,6 +63,15 @@ int Check(Server& server) {
   if (Status status = server.Load(); !status.ok()) return Fail(status);
   std::fputs(CheckText(server).c_str(), stdout);
   return 0;
+}
+
+// As many connections as the machine allows: gRPC 1.51 stops listening for good once a connection
+// finds no descriptor.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // The next signal that ends the server; SIGUSR1 only once `failed`: anybody may send one.
@@ -130,6 +140,7 @@ int Run(int argc, char** argv) {
   for (int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
 
   StatusOr<Settings> settings = ReadSettings(arguments);
   if (!settings.ok()) return Fail(settings.status());

@@ -101,7 +101,7 @@ void Run(const GemmPlan& plan, const unetd_exec& exec, const unetd_args& args, c
   FindTokens(plan, exec, args, task.m_begin, rows, work.tokens);
 
   for (uint32_t k = 0; k < plan.k; k += plan.k_block) {
-    if (exec.cancel != nullptr && *exec.cancel != 0) return;
+    if (exec.cancel != nullptr && __atomic_load_n(exec.cancel, __ATOMIC_RELAXED) != 0) return;
     const uint32_t k_end = plan.k - k < plan.k_block ? plan.k : k + plan.k_block;
     GatherRows(plan, exec, args, task.m_begin, rows, k, k_end, work.a);
     for (uint32_t p = 0; p < panels; ++p) {

@@ -35,7 +35,9 @@ inline Answer Cancelled() { return {UNETD_CANCELLED, "cancelled"}; }
 // The instruction set in use, and what else was chosen once at open and decides bits.
 struct Isa {
   bool avx512 = false;
-  bool winograd = true;  // option conv: where its rule says so; else every convolution is direct
+  // Option conv: auto takes Winograd where its rule says so, for up to four times the weights'
+  // bytes.
+  bool winograd = false;
 
   const char* name() const { return avx512 ? "avx512" : "avx2"; }
   uint32_t lanes() const { return avx512 ? 16 : 8; }  // floats a vector
@@ -126,7 +128,7 @@ inline uint8_t* ThreadWorkspace(const unetd_exec& exec, uint32_t thread) {
   return exec.thread_workspace + thread * exec.thread_workspace_stride;
 }
 inline bool IsCancelled(const unetd_exec& exec) {
-  return exec.cancel != nullptr && *exec.cancel != 0;
+  return exec.cancel != nullptr && __atomic_load_n(exec.cancel, __ATOMIC_RELAXED) != 0;
 }
 inline uint64_t RoundUp(uint64_t value, uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;

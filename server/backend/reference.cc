@@ -152,7 +152,7 @@ struct Task {
 
 void RunRow(void* context, uint32_t row, uint32_t thread) {
   auto& task = *static_cast<Task*>(context);
-  if (task.exec.cancel != nullptr && *task.exec.cancel != 0) {
+  if (task.exec.cancel != nullptr && __atomic_load_n(task.exec.cancel, __ATOMIC_RELAXED) != 0) {
     task.cancelled = true;
     return;
   }

@@ -1,6 +1,7 @@
 #include "server/rpc/denoise_codec.h"
 
 #include "server/base/text.h"
+#include "server/rpc/message_codec.h"
 #include "server/tensor/dtype.h"
 #include "server/tensor/shape.h"
 
@@ -49,7 +50,11 @@ Status DecodeConditions(const google::protobuf::RepeatedPtrField<v1::Tensor>& me
 
 }  // namespace
 
-Status DecodeDenoise(const v1::DenoiseRequest& message, DenoiseRequest& request) {
+Status DecodeDenoise(const grpc::ByteBuffer& bytes, int limit, DenoiseRequest& request) {
+  const auto held = std::make_shared<v1::DenoiseRequest>();
+  const v1::DenoiseRequest& message = *held;
+  request.keepalive = held;
+  RETURN_IF_ERROR(ParseMessage(bytes, limit, *held));
   request.model = message.model();
   request.variant = message.variant();
   request.id = message.id();

@@ -6,6 +6,7 @@
 
 #include "server/rpc/call_context.h"
 #include "server/rpc/denoise_codec.h"
+#include "server/rpc/message_codec.h"
 #include "server/rpc/status_codec.h"
 
 namespace unetd {
@@ -15,12 +16,14 @@ namespace {
 // dropped.
 constexpr size_t kMaxWaiting = 64;
 
-class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
+class DenoiseCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  DenoiseCall(Server& server, grpc::CallbackServerContext& context,
-              const v1::DenoiseRequest& message) {
+  DenoiseCall(Server& server, grpc::CallbackServerContext& context, grpc::ByteBuffer& message) {
     DenoiseRequest request;
-    if (Status status = DecodeDenoise(message, request); !status.ok()) {
+    const int limit = MessageLimit(server.settings().server.limits);
+    const Status status = DecodeDenoise(message, limit, request);
+    message.Clear();
+    if (!status.ok()) {
       server.Refused("denoise", request, status);
       Finish(ToGrpc(status));
       return;
@@ -48,7 +51,7 @@ class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
       v1::DenoiseResponse event;
       event.mutable_accepted()->set_variant(accepted.variant);
       event.mutable_accepted()->set_plan_bytes(accepted.plan_bytes);
-      call_->Push(std::move(event));
+      call_->Push(event);
     }
     void OnProgress(const DenoiseProgress& progress) override {
       v1::DenoiseResponse event;
@@ -57,13 +60,13 @@ class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
       out.set_total(static_cast<int32_t>(progress.total));
       out.set_timestep(progress.timestep);
       out.set_ms(progress.ms);
-      call_->Push(std::move(event));
+      call_->Push(event);
     }
     void OnPreview(int64_t step, OutputTensor preview) override {
       v1::DenoiseResponse event;
       event.mutable_preview()->set_step(static_cast<int32_t>(step));
       EncodeTensor(std::move(preview), *event.mutable_preview()->mutable_sample());
-      call_->Push(std::move(event));
+      call_->Push(event);
     }
     void OnFinished(StatusOr<DenoiseResult> result) override { call_->End(std::move(result)); }
 
@@ -71,24 +74,24 @@ class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
     DenoiseCall* const call_;
   };
 
-  void Push(v1::DenoiseResponse event) {
+  void Push(const v1::DenoiseResponse& event) {
+    grpc::ByteBuffer bytes = SerializeMessage(event);
     std::unique_lock lock(mutex_);
     // The first two entries stay: one may be on its way, and `accepted` comes first.
     if (waiting_.size() >= kMaxWaiting) waiting_.erase(std::next(waiting_.begin(), 2));
-    waiting_.push_back(std::move(event));
+    waiting_.push_back(std::move(bytes));
     Advance(lock);
   }
 
   void End(StatusOr<DenoiseResult> result) {
-    std::unique_lock lock(mutex_);
     if (result.ok()) {
       v1::DenoiseResponse event;
       event.mutable_result()->set_variant(result->variant);
       EncodeTensor(std::move(result->sample), *event.mutable_result()->mutable_sample());
-      waiting_.push_back(std::move(event));
-    } else {
-      end_ = ToGrpc(result.status());
+      Push(event);
     }
+    std::unique_lock lock(mutex_);
+    if (!result.ok()) end_ = ToGrpc(result.status());
     ended_ = true;
     Advance(lock);
   }
@@ -108,7 +111,7 @@ class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
 
   Canceller canceller_;
   std::mutex mutex_;
-  std::list<v1::DenoiseResponse> waiting_;
+  std::list<grpc::ByteBuffer> waiting_;
   bool writing_ = false;
   bool ended_ = false;
   grpc::Status end_;
@@ -116,9 +119,10 @@ class DenoiseCall : public grpc::ServerWriteReactor<v1::DenoiseResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::DenoiseResponse>* DenoiserService::Denoise(
-    grpc::CallbackServerContext* context, const v1::DenoiseRequest* request) {
-  return new DenoiseCall(server_, *context, *request);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* DenoiserService::Denoise(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  // Ours alone, and no longer needed once it is read.
+  return new DenoiseCall(server_, *context, const_cast<grpc::ByteBuffer&>(*request));
 }
 
 }  // namespace unetd

@@ -1,17 +1,22 @@
 // unetd.v1.Denoiser: the denoising loop as a stream.
 #pragma once
 
+#include "server/rpc/service_of.h"
 #include "server/serving/server.h"
 #include "unetd/v1/denoiser.grpc.pb.h"
 
 namespace unetd {
 
-class DenoiserService final : public v1::Denoiser::CallbackService {
+// The message of Denoise carries tensors: it comes as bytes.
+using DenoiserCalls = ServiceOf<v1::Denoiser::Service, v1::Denoiser::WithRawCallbackMethod_Denoise,
+                                v1::Denoiser::WithCallbackMethod_Step>::Type;
+
+class DenoiserService final : public DenoiserCalls {
  public:
   explicit DenoiserService(Server& server) : server_(server) {}
 
-  grpc::ServerWriteReactor<v1::DenoiseResponse>* Denoise(
-      grpc::CallbackServerContext* context, const v1::DenoiseRequest* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Denoise(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request) override;
   // Step answers UNIMPLEMENTED.
 
  private:

@@ -32,6 +32,12 @@ void AnswerHealth(mg_connection* connection, bool good, const char* key) {
 
 StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const Server& server,
                                                         const std::string& address) {
+  if (address.starts_with('[') && mg_check_feature(MG_FEATURES_IPV6) == 0) {
+    return Unavailable(
+        Format("server.http_address: expected an IPv4 address or a name, got {}: the civetweb of "
+               "this machine is built without IPv6",
+               Quoted(address)));
+  }
   std::unique_ptr<HttpServer> http(new HttpServer(server));
   const char* options[] = {"listening_ports",
                            address.c_str(),

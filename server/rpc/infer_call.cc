@@ -7,59 +7,66 @@
 
 #include "server/rpc/call_context.h"
 #include "server/rpc/infer_codec.h"
+#include "server/rpc/message_codec.h"
 #include "server/rpc/status_codec.h"
 #include "server/serving/request_log.h"
 
 namespace unetd {
 namespace {
 
-using inference::ModelInferRequest;
+using grpc::ByteBuffer;
 using inference::ModelInferResponse;
 using inference::ModelStreamInferResponse;
 
-// One inference of a message: decodes it, asks the server, answers once by `done`.
+// One inference of a message: reads it, asks the server, answers once by `done`.
 class Inference {
  public:
   using Done = std::function<void(Status)>;
 
-  void Start(Server& server, const ModelInferRequest& message, ModelInferResponse& response,
+  void Start(Server& server, ByteBuffer& message, ModelInferResponse& response,
              std::optional<TimePoint> deadline, Done done) {
-    if (Status status = DecodeInfer(message, decoded_); !status.ok()) {
-      server.Refused("infer", decoded_.request, status);
-      return done(std::move(status));
+    InferRequest request;
+    const int limit = MessageLimit(server.settings().server.limits);
+    const Status status = DecodeInfer(message, limit, request);
+    message.Clear();
+    response.set_model_name(request.model);
+    response.set_id(request.id);
+    if (!status.ok()) {
+      server.Refused("infer", request, status);
+      return done(status);
     }
-    decoded_.request.deadline = deadline;
-    canceller_.SetHandle(
-        server.Infer(std::move(decoded_.request),
-                     [&response, done = std::move(done)](StatusOr<InferResult> result) {
-                       if (result.ok()) EncodeInfer(*std::move(result), response);
-                       done(result.ok() ? OkStatus() : result.status());
-                     }));
+    request.deadline = deadline;
+    canceller_.SetHandle(server.Infer(
+        std::move(request), [&response, done = std::move(done)](StatusOr<InferResult> result) {
+          if (result.ok()) EncodeInfer(*std::move(result), response);
+          done(result.ok() ? OkStatus() : result.status());
+        }));
   }
   void Cancel() { canceller_.Cancel(); }
 
  private:
-  DecodedInfer decoded_;
   Canceller canceller_;
 };
 
 class InferCall : public grpc::ServerUnaryReactor {
  public:
-  InferCall(Server& server, grpc::CallbackServerContext& context, const ModelInferRequest& request,
-            ModelInferResponse& response)
-      : inference_(std::make_shared<Inference>()) {
-    inference_->Start(server, request, response, DeadlineOf(context),
-                      [this](Status status) { Finish(ToGrpc(status)); });
+  InferCall(Server& server, grpc::CallbackServerContext& context, ByteBuffer& request,
+            ByteBuffer& response) {
+    inference_.Start(server, request, answer_, DeadlineOf(context),
+                     [this, &response](const Status& status) {
+                       if (status.ok()) response = SerializeMessage(answer_);
+                       Finish(ToGrpc(status));
+                     });
   }
-  void OnCancel() override { inference_->Cancel(); }
+  void OnCancel() override { inference_.Cancel(); }
   void OnDone() override { delete this; }
 
  private:
-  std::shared_ptr<Inference> inference_;
+  ModelInferResponse answer_;
+  Inference inference_;
 };
 
-class StreamInferCall
-    : public grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse> {
+class StreamInferCall : public grpc::ServerBidiReactor<ByteBuffer, ByteBuffer> {
  public:
   StreamInferCall(Server& server, grpc::CallbackServerContext& context)
       : server_(server),
@@ -104,8 +111,9 @@ class StreamInferCall
 
  private:
   struct Slot {
-    ModelInferRequest request;
+    ByteBuffer request;
     ModelStreamInferResponse response;
+    ByteBuffer answer;
     Inference inference;
     Status status;
     bool answered = false;
@@ -120,28 +128,27 @@ class StreamInferCall
   void StartSlot(const std::shared_ptr<Slot>& slot) {
     slot->inference.Start(server_, slot->request, *slot->response.mutable_infer_response(),
                           deadline_, [this, slot](Status status) {
+                            slot->status = std::move(status);
+                            Encode(*slot);
                             {
                               std::lock_guard lock(mutex_);
-                              slot->status = std::move(status);
-                              Describe(*slot);
                               slot->answered = true;
-                              // Under the lock still: the slot's last word keeps `this` alive until
-                              // Advance.
+                              // The slot's last word keeps `this` alive until Advance.
                               ++advancing_;
                             }
                             Advance(true);
                           });
   }
 
-  static void Describe(Slot& slot) {
-    ModelInferResponse& response = *slot.response.mutable_infer_response();
-    response.set_id(slot.request.id());
-    auto& parameters = *response.mutable_parameters();
+  static void Encode(Slot& slot) {
+    auto& parameters = *slot.response.mutable_infer_response()->mutable_parameters();
     parameters["triton_final_response"].set_bool_param(true);
-    if (slot.status.ok()) return;
-    slot.response.set_error_message(slot.status.message());
-    response.set_model_name(slot.request.model_name());
-    parameters["unetd_status_code"].set_string_param(std::string(CodeName(slot.status.code())));
+    if (!slot.status.ok()) {
+      slot.response.set_error_message(slot.status.message());
+      parameters["unetd_status_code"].set_string_param(std::string(CodeName(slot.status.code())));
+    }
+    slot.answer = SerializeMessage(slot.response);
+    slot.response.Clear();
   }
 
   void Read() {
@@ -166,7 +173,7 @@ class StreamInferCall
         return CancelAll(lock);
       }
       writing_ = true;
-      StartWrite(&slot.response);
+      StartWrite(&slot.answer);
     }
     if (!reading_ && !half_closed_ && slots_.size() < kMaxInFlight) Read();
     if (half_closed_ && slots_.empty() && !writing_ && advancing_ == 0) End(lock, grpc::Status::OK);
@@ -213,12 +220,11 @@ class StreamInferCall
 }  // namespace
 
 grpc::ServerUnaryReactor* NewInferCall(Server& server, grpc::CallbackServerContext& context,
-                                       const ModelInferRequest& request,
-                                       ModelInferResponse& response) {
+                                       ByteBuffer& request, ByteBuffer& response) {
   return new InferCall(server, context, request, response);
 }
 
-grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>* NewStreamInferCall(
+grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* NewStreamInferCall(
     Server& server, grpc::CallbackServerContext& context) {
   return new StreamInferCall(server, context);
 }

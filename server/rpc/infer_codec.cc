@@ -1,9 +1,10 @@
 #include "server/rpc/infer_codec.h"
 
+#include <deque>
 #include <limits>
-#include <set>
 
 #include "server/base/text.h"
+#include "server/rpc/message_codec.h"
 #include "server/tensor/dtype.h"
 #include "server/tensor/shape.h"
 
@@ -17,6 +18,12 @@ using Parameters = google::protobuf::Map<std::string, Parameter>;
 constexpr int kMaxParameters = 64;
 constexpr int kMaxInputs = 1024;
 constexpr int kMaxRank = 8;
+
+// What the views of a request borrow from.
+struct Held {
+  Message message;
+  std::deque<std::string> owned;  // where bytes had to be made
+};
 
 Status WrongType(const std::string& name, const char* expected) {
   return InvalidArgument(Format("request parameter {}: expected {}", Quoted(name), expected));
@@ -169,7 +176,8 @@ StatusOr<std::string_view> TypedBytes(const Message::InferInputTensor& input, DT
   return bytes;
 }
 
-Status DecodeInput(const Message& message, int index, bool raw, DecodedInfer& decoded) {
+Status DecodeInput(Held& held, int index, bool raw, InferRequest& request) {
+  const Message& message = held.message;
   const Message::InferInputTensor& input = message.inputs(index);
   if (raw && input.has_contents()) {
     return InvalidArgument(
@@ -197,7 +205,7 @@ Status DecodeInput(const Message& message, int index, bool raw, DecodedInfer& de
   if (raw) {
     bytes = message.raw_input_contents(index);
   } else {
-    ASSIGN_OR_RETURN(bytes, TypedBytes(input, *dtype, decoded.owned));
+    ASSIGN_OR_RETURN(bytes, TypedBytes(input, *dtype, held.owned));
   }
   if (bytes.size() != *expected) {
     return InvalidArgument(
@@ -206,14 +214,17 @@ Status DecodeInput(const Message& message, int index, bool raw, DecodedInfer& de
   }
   tensor.view.data = bytes.data();
   tensor.view.bytes = bytes.size();
-  decoded.request.inputs.push_back(std::move(tensor));
+  request.inputs.push_back(std::move(tensor));
   return OkStatus();
 }
 
 }  // namespace
 
-Status DecodeInfer(const Message& message, DecodedInfer& decoded) {
-  InferRequest& request = decoded.request;
+Status DecodeInfer(const grpc::ByteBuffer& bytes, int limit, InferRequest& request) {
+  const auto held = std::make_shared<Held>();
+  const Message& message = held->message;
+  request.keepalive = held;
+  RETURN_IF_ERROR(ParseMessage(bytes, limit, held->message));
   request.model = message.model_name();
   request.version = message.model_version();
   request.id = message.id();
@@ -232,7 +243,7 @@ Status DecodeInfer(const Message& message, DecodedInfer& decoded) {
                                   message.inputs_size(), message.raw_input_contents_size()));
   }
   for (int i = 0; i < message.inputs_size(); ++i)
-    RETURN_IF_ERROR(DecodeInput(message, i, raw, decoded));
+    RETURN_IF_ERROR(DecodeInput(*held, i, raw, request));
   for (const auto& output : message.outputs()) {
     RETURN_IF_ERROR(RefuseTensorParameters(output.parameters(), output.name()));
     request.outputs.push_back(output.name());

@@ -2,23 +2,17 @@
 // a model takes: names and shapes are checked behind Server::Infer.
 #pragma once
 
-#include <deque>
-#include <string>
+#include <grpcpp/support/byte_buffer.h>
 
 #include "inference/grpc_service.pb.h"
 #include "server/serving/request.h"
 
 namespace unetd {
 
-// A decoded request. Views borrow from the message, and from `owned` where bytes had to be made:
-// both must outlive the call.
-struct DecodedInfer {
-  InferRequest request;
-  std::deque<std::string> owned;
-};
-
-// INVALID_ARGUMENT naming tensor or parameter; UNIMPLEMENTED for shared memory.
-Status DecodeInfer(const inference::ModelInferRequest& message, DecodedInfer& decoded);
+// Reads a ModelInferRequest of at most `limit` bytes; `request.keepalive` holds what its views
+// borrow from. INVALID_ARGUMENT naming tensor or parameter; UNIMPLEMENTED for shared memory;
+// RESOURCE_EXHAUSTED if it is too large. On an error `request` holds what was read so far.
+Status DecodeInfer(const grpc::ByteBuffer& bytes, int limit, InferRequest& request);
 
 void EncodeInfer(InferResult result, inference::ModelInferResponse& message);
 

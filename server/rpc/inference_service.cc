@@ -202,13 +202,14 @@ InferenceService::Reactor* InferenceService::RepositoryIndex(
 }
 
 InferenceService::Reactor* InferenceService::ModelInfer(Context* context,
-                                                        const inference::ModelInferRequest* request,
-                                                        inference::ModelInferResponse* response) {
-  return NewInferCall(server_, *context, *request, *response);
+                                                        const grpc::ByteBuffer* request,
+                                                        grpc::ByteBuffer* response) {
+  // Ours alone, and no longer needed once it is read.
+  return NewInferCall(server_, *context, const_cast<grpc::ByteBuffer&>(*request), *response);
 }
 
-grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
-InferenceService::ModelStreamInfer(Context* context) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ModelStreamInfer(
+    Context* context) {
   return NewStreamInferCall(server_, *context);
 }
 

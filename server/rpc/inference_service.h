@@ -3,11 +3,30 @@
 #pragma once
 
 #include "inference/grpc_service.grpc.pb.h"
+#include "server/rpc/service_of.h"
 #include "server/serving/server.h"
 
 namespace unetd {
 
-class InferenceService final : public inference::GRPCInferenceService::CallbackService {
+// All calls are callbacks; the two that carry tensors hand over their messages as bytes.
+using Protocol = inference::GRPCInferenceService;
+using ProtocolService = ServiceOf<
+    Protocol::Service, Protocol::WithRawCallbackMethod_ModelInfer,
+    Protocol::WithRawCallbackMethod_ModelStreamInfer, Protocol::WithCallbackMethod_ServerLive,
+    Protocol::WithCallbackMethod_ServerReady, Protocol::WithCallbackMethod_ModelReady,
+    Protocol::WithCallbackMethod_ServerMetadata, Protocol::WithCallbackMethod_ModelMetadata,
+    Protocol::WithCallbackMethod_ModelConfig, Protocol::WithCallbackMethod_ModelStatistics,
+    Protocol::WithCallbackMethod_RepositoryIndex, Protocol::WithCallbackMethod_RepositoryModelLoad,
+    Protocol::WithCallbackMethod_RepositoryModelUnload,
+    Protocol::WithCallbackMethod_SystemSharedMemoryStatus,
+    Protocol::WithCallbackMethod_SystemSharedMemoryRegister,
+    Protocol::WithCallbackMethod_SystemSharedMemoryUnregister,
+    Protocol::WithCallbackMethod_CudaSharedMemoryStatus,
+    Protocol::WithCallbackMethod_CudaSharedMemoryRegister,
+    Protocol::WithCallbackMethod_CudaSharedMemoryUnregister,
+    Protocol::WithCallbackMethod_TraceSetting, Protocol::WithCallbackMethod_LogSettings>::Type;
+
+class InferenceService final : public ProtocolService {
  public:
   explicit InferenceService(Server& server) : server_(server) {}
 
@@ -30,10 +49,8 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
                            inference::ModelStatisticsResponse*) override;
   Reactor* RepositoryIndex(Context*, const inference::RepositoryIndexRequest*,
                            inference::RepositoryIndexResponse*) override;
-  Reactor* ModelInfer(Context*, const inference::ModelInferRequest*,
-                      inference::ModelInferResponse*) override;
-  grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>*
-  ModelStreamInfer(Context*) override;
+  Reactor* ModelInfer(Context*, const grpc::ByteBuffer*, grpc::ByteBuffer*) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(Context*) override;
   // What is not overridden (loading, shared memory, trace and log settings) answers UNIMPLEMENTED.
 
  private:

@@ -4,9 +4,9 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
-#include <limits>
 
 #include "server/base/text.h"
+#include "server/rpc/message_codec.h"
 
 namespace unetd {
 namespace {
@@ -24,9 +24,10 @@ StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Server& server) {
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(settings.address, grpc::InsecureServerCredentials(), &port);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(
-      std::min<int64_t>(settings.limits.message_mib << 20, std::numeric_limits<int>::max())));
+  builder.SetMaxReceiveMessageSize(MessageLimit(settings.limits));
   builder.SetMaxSendMessageSize(-1);
+  // gRPC would inflate a message whatever comes of it: ParseMessage does it within the limit.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
   builder.RegisterService(&rpc->inference_);

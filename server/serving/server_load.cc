@@ -41,10 +41,6 @@ StatusOr<Domain*> Server::Impl::DomainOf(const std::string& backend) {
 Status Server::Impl::Load() {
   const TimePoint begin = Clock::now();
   ASSIGN_OR_RETURN(backends, BackendRegistry::Open(settings.backends, plugin_dir, &LogOfBackend));
-  for (const auto& backend : backends.All()) {
-    UNETD_LOG_INFO("backend '{}' {}: {} on {}", backend->name(), backend->version(),
-                   backend->domain(), backend->info().device);
-  }
   auto registry = std::make_shared<ModelRegistry>();
   for (const ModelSettings& model : settings.models) {
     const TimePoint model_begin = Clock::now();

@@ -1,9 +1,7 @@
-// The cpu backend's convolution and linear against plain loops in double, on both instruction sets,
-// and the promise of equal bits whatever the rows, slots and threads.
+// The cpu backend's convolution and linear against plain loops in double, on both instruction sets.
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "tests/cpu/gemm_cases.h"
@@ -247,85 +245,6 @@ TEST_P(GemmTest, ResidualMayBeDst) {
   in_place.args[UNETD_ARG_DST].inside = UNETD_ARG_RESIDUAL;
   EXPECT_EQ(RunOp(backend_, in_place).raw, RunOp(backend_, call).raw);
   ExpectRight(in_place, "in place");
-}
-
-// A row's bits are the same alone and in a batch, in any slot, with any threads.
-void ExpectSameBits(const CpuBackend& backend, const std::function<Call(uint32_t)>& make) {
-  const Outcome all = RunOp(backend, make(8));
-  ASSERT_EQ(all.code, UNETD_OK) << all.why;
-  for (uint32_t rows = 1; rows <= 8; ++rows) {
-    for (const uint32_t threads : {1u, 2u, 5u}) {
-      Call call = make(rows);
-      call.threads = threads;
-      call.reverse_slots = rows % 2 == 0;
-      const Outcome some = RunOp(backend, call);
-      ASSERT_EQ(some.code, UNETD_OK) << some.why;
-      for (uint32_t row = 0; row < rows; ++row) {
-        ASSERT_EQ(some.raw[row], all.raw[row])
-            << "row " << row << " of " << rows << ", " << threads << " threads";
-      }
-    }
-  }
-}
-
-TEST_P(GemmTest, BitsDoNotDependOnTheBatch) {
-  ExpectSameBits(backend_, [](uint32_t rows) {
-    return MakeConv({.in_h = 9,
-                     .in_w = 11,
-                     .channels = {70, 31},
-                     .out = 75,
-                     .row_bias = true,
-                     .residual = true,
-                     .activation = UNETD_ACT_SILU},
-                    rows);
-  });
-  ExpectSameBits(backend_, [](uint32_t rows) {
-    return MakeConv({.in_h = 8,
-                     .in_w = 8,
-                     .channels = {9},
-                     .out = 4,
-                     .stride = 2,
-                     .dtype = kF16,
-                     .weight_dtype = kF16},
-                    rows);
-  });
-  ExpectSameBits(backend_, [](uint32_t rows) {
-    return MakeLinear(
-        {.tokens = 1, .channels = {700}, .segments = {500}, .activation = UNETD_ACT_MISH}, rows);
-  });
-  ExpectSameBits(backend_, [](uint32_t rows) {
-    return MakeLinear({.tokens = 43,
-                       .channels = {600},
-                       .segments = {200},
-                       .activation = UNETD_ACT_GEGLU,
-                       .dtype = kBF16,
-                       .weight_dtype = kBF16},
-                      rows);
-  });
-}
-
-TEST_P(GemmTest, SegmentsFusedOrApartGiveEqualBits) {
-  const LinearCase fused = {
-      .tokens = 50, .channels = {90}, .segments = {70, 33, 70}, .bias_mask = 0b101};
-  const Call together = MakeLinear(fused);
-  const Outcome all = RunOp(backend_, together);
-  uint32_t first = 0;
-  for (uint32_t s = 0; s < 3; ++s) {
-    const uint32_t rows = fused.segments[s];
-    Call apart = MakeLinear({.tokens = 50,
-                             .channels = {90},
-                             .segments = {rows},
-                             .bias_mask = fused.bias_mask >> s & 1});
-    apart.weights[0] = together.weights.at(s);
-    if (fused.bias_mask >> s & 1) apart.weights[1] = together.weights.at(3 + s);
-    const Outcome one = RunOp(backend_, apart);
-    for (uint64_t t = 0; t < 50; ++t) {
-      for (uint32_t n = 0; n < rows; ++n) {
-        ASSERT_EQ(one.values[0][t * rows + n], all.values[0][t * 173 + first + n]);
-      }
-    }
-    first += rows;
-  }
 }
 
 // Infinity and NaN in one token stay in that token's results; padding of panels and rows adds none.

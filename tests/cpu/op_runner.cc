@@ -143,9 +143,10 @@ CpuBackend::CpuBackend(const std::string& isa) {
   }
   table_ = entry();
   static const unetd_host host = {sizeof(unetd_host), 0, [](int32_t, const char*) {}};
-  const unetd_option option = {"isa", isa.c_str()};
+  // Winograd where its rule takes it: every way of convolving is in the suite.
+  const unetd_option options[] = {{"isa", isa.c_str()}, {"conv", "auto"}};
   unetd_error error{};
-  if (table_->open(&host, &option, 1, &state_, &error) != UNETD_OK) {
+  if (table_->open(&host, options, 2, &state_, &error) != UNETD_OK) {
     state_ = nullptr;
     error_ = error.text;
   }

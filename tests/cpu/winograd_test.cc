@@ -154,12 +154,12 @@ TEST_P(WinogradTest, IsChosenByAFixedRule) {
   EXPECT_EQ(way(c), "packed gemm") << "a stride";
 }
 
-TEST_P(WinogradTest, OptionConvKeepsItDirect) {
-  const unetd_option options[] = {{"isa", GetParam().c_str()}, {"conv", "direct"}};
+TEST_P(WinogradTest, DirectIsTheDefault) {
+  const unetd_option options[] = {{"isa", GetParam().c_str()}};
   const unetd_backend& table = backend_.table();
   void* state = nullptr;
   unetd_error error = {};
-  ASSERT_EQ(table.open(nullptr, options, 2, &state, &error), UNETD_OK) << error.text;
+  ASSERT_EQ(table.open(nullptr, options, 1, &state, &error), UNETD_OK) << error.text;
   Call call = MakeConv({.channels = {64}, .out = 64});
   for (const auto& [id, arg] : call.args) call.desc.args[id] = arg.view;
   unetd_prepared prepared = {};

@@ -117,23 +117,21 @@ TEST(Ddim, TrailingNeverAddsATimestepBelowZero) {
   }
 }
 
-// 1 - alpha_prev - deviation^2 is a rounding error below zero in the first step: diffusers answers
-// NaN.
-TEST(Ddim, FullNoiseIsNotANumberNowhere) {
+// At eta 1 and no signal left, 1 - alpha_prev - deviation^2 is 0 but for a rounding error, which is
+// below zero for some numbers of steps: diffusers answers NaN there.
+TEST(Ddim, FullNoiseIsNeverNaN) {
   SchedulerConfig config = With(TimestepSpacing::kTrailing);
-  config.beta_schedule = BetaSchedule::kSquaredCosCapV2;
+  config.rescale_betas_zero_snr = true;
   config.prediction_type = PredictionType::kVPrediction;
   auto ddim = DdimScheduler::Create(config);
   ASSERT_TRUE(ddim.ok());
-  for (const int64_t steps : {2, 5, 7, 25}) {
+  for (int64_t steps = 2; steps < 100; ++steps) {
     ASSERT_TRUE((*ddim)->SetTimesteps(steps).ok());
     const float output = 0.5f, sample = 0.25f, noise = 1;
     float prev = 0, original = 0;
-    for (int64_t step = 0; step < steps; ++step) {
-      ASSERT_TRUE(
-          (*ddim)->Step(step, {.eta = 1}, {&output, &sample, &noise, &prev, &original, 1, 1}).ok());
-      EXPECT_TRUE(std::isfinite(prev)) << steps << " steps, step " << step;
-    }
+    const StepTensors tensors = {&output, &sample, &noise, &prev, &original, 1, 1};
+    ASSERT_TRUE((*ddim)->Step(0, {.eta = 1}, tensors).ok());
+    EXPECT_TRUE(std::isfinite(prev)) << steps;
   }
 }
 

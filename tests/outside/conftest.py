@@ -73,26 +73,38 @@ def api(server):
     return Api(server.channel())
 
 
+@pytest.fixture(scope="session")
+def leaving():
+    """Servers that were told to end, by the test's name; nobody waits for them but the last test."""
+    servers = []
+    yield servers
+    try:
+        codes = {name: server.wait_exit() for name, server in servers}
+    finally:
+        for _, server in servers:
+            server.kill()
+    bad = {name: code for name, code in codes.items() if code not in (0, -signal.SIGKILL)}
+    assert not bad  # a test may have killed its server; any other end is a fault
+
+
 @pytest.fixture
-def start(tmp_path_factory):
-    """Starts servers of the test's own; they must all end well."""
-    started = []
+def start(tmp_path_factory, leaving, request):
+    """Starts servers of the test's own."""
 
     def start(*arguments, **options):
-        started.append(Unetd(tmp_path_factory.mktemp("unetd"), *arguments, **options))
-        return started[-1]
+        server = Unetd(tmp_path_factory.mktemp("unetd"), *arguments, **options)
+        leaving.append((f"{request.node.name} {len(leaving)}", server))
+        started.append(server)
+        return server
 
+    started = []
     yield start
     for server in started:
         server.close_clients()
+        if server in Unetd.alive:
+            Unetd.alive.remove(server)
         if server.process.poll() is None:
             server.signal(signal.SIGTERM)
-    try:
-        codes = [server.wait_exit() for server in started]
-    finally:
-        for server in started:
-            server.kill()
-    assert all(code in (0, -signal.SIGKILL) for code in codes), codes  # a test may kill its server
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_metrics_parse(server, client, digit):
     counters = {"success", "failure"}
     assert {f"nv_inference_request_{name}" for name in counters} <= families.keys()
     for name in ("nv_inference_count", "nv_inference_exec_count", "nv_inference_pending_request_count"):
-        assert {"model": "digits", "version": "1"}.items() <= families[name][1][0][1].items()
+        assert any({"model": "digits", "version": "1"}.items() <= labels.items() for _, labels, _ in families[name][1])
     reasons = {labels["reason"] for _, labels, _ in families["nv_inference_request_failure"][1]}
     assert {"REJECTED", "CANCELED", "BACKEND", "OTHER"} <= reasons  # Triton's
     assert "unetd_memory_bytes" in families
@@ -112,7 +112,7 @@ def test_strangers_names_make_no_series(server, stub, digit):
         refusal(stub.ModelInfer, request)
     page = server.metrics()
     assert "stranger" not in page
-    assert len(page.splitlines()) <= before + 64  # one more set of series at most
+    assert len(page.splitlines()) <= before + 100  # one more set of series at most
 
 
 def test_denoising_is_counted(server, client, api, digit):

@@ -89,6 +89,17 @@ TEST(ServerLoad, VariantsShareTheirWeights) {
   EXPECT_GT(alone, 0u);
 }
 
+// The schedule of all steps is computed in parts: it needs no larger arena than a step.
+TEST(ServerLoad, ALongLoopNeedsNoMoreMemoryThanItSays) {
+  auto server = Loaded(TinySettings());
+  const TinyDenoise denoise;
+  DenoiseRequest request = denoise.Request();
+  request.num_inference_steps = 100;
+  auto recorder = Denoise(*server, request);
+  ASSERT_TRUE(recorder->result.Wait().ok());
+  EXPECT_LE(server->Stats().domains[0].arena_bytes, recorder->accepted->plan_bytes);
+}
+
 TEST(ServerLoad, ErrorsNamePathLayerAndReason) {
   Settings settings = TinySettings();
   settings.models[1].path = Golden("unet/nothing_here");
