@@ -270,9 +270,9 @@ def test_missing_and_misshapen_tensors(tmp_path, folder):
     write_safetensors(path, rest)
     refused_model(tmp_path, folder, str(folder), f"missing tensor '{name}'")
     write_safetensors(path, {**rest, name: tensors[name][:, :-1]})
-    refused_model(tmp_path, folder, path.name, name)
+    refused_model(tmp_path, folder, str(folder), f"tensor '{name}'", "[16,15,3,3]")
     write_safetensors(path, {**rest, name: tensors[name].astype(np.int32)})
-    refused_model(tmp_path, folder, path.name, name, "I32")
+    refused_model(tmp_path, folder, str(folder), f"'{name}'", "is int32")
 
 
 def test_overlapping_tensors(tmp_path, folder):
