@@ -1,6 +1,7 @@
 #include "server/rpc/infer_call.h"
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>

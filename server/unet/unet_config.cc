@@ -203,7 +203,7 @@ void ReadWholeRefusals(ConfigReader& reader, UNetConfig& config) {
   if (!reader.IsNull("num_attention_heads")) {
     reader.Fail("num_attention_heads",
                 ShownJson(*reader.Find("num_attention_heads")) +
-                    ": diffusers refuses it because of a naming issue; the number of heads is "
+                    ": diffusers refuses it because the name was mixed up; the number of heads is "
                     "attention_head_dim");
   }
   const std::string attention = reader.Text("attention_type", "default");

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 from goldens import GOLDEN, Call, model_of
-from unetd_process import DIGITS, EXECUTABLE, Unetd
-from wire import Api
+from unetd_process import DIGITS, EXECUTABLE, PATIENCE, Unetd
+from wire import Api, infer_request, out_sample
 
 PROCESSORS = {
     "math": "AttnProcessor",
@@ -111,3 +111,23 @@ def start(tmp_path_factory, leaving, request):
 def digit():
     """One forward of the digits model, two rows."""
     return Call(GOLDEN / "digits" / "forward.safetensors")
+
+
+@pytest.fixture
+def request_(digit):
+    return infer_request("digits", digit.inputs)
+
+
+@pytest.fixture(scope="session")
+def right_bits(shared, digit):
+    bits = out_sample(shared.stub().ModelInfer(infer_request("digits", digit.inputs))).tobytes()
+    shared.close_clients()
+    return bits
+
+
+@pytest.fixture
+def still_right(server, digit, right_bits):
+    """Whatever came before: a good request gets the same bits as ever."""
+    yield
+    answer = server.stub().ModelInfer(infer_request("digits", digit.inputs), timeout=PATIENCE)
+    assert out_sample(answer).tobytes() == right_bits

@@ -8,7 +8,6 @@ import socket
 import grpc
 import numpy as np
 import pytest
-from unetd_process import DIGITS
 from wire import Api, infer, infer_request, refusal
 
 SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (\S+)')

@@ -49,6 +49,22 @@ def write_config(folder, config):
     return path
 
 
+def check(tmp_path, config):
+    return run_unetd("--check", "--config", write_config(tmp_path, config))
+
+
+def assert_refused(tmp_path, config, *words):
+    """Exit 1, one line on stderr that holds these words, and nothing on stdout."""
+    done = check(tmp_path, config)
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("unetd: ")
+    for word in words:
+        assert word in line
+    assert len(line) < 2000 and line.isprintable()
+
+
 class Unetd:
     """One server process; `wait` says until when: "ready", "listening" or None."""
 

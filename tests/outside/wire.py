@@ -8,6 +8,7 @@ import tritonclient.grpc as triton
 from google.protobuf import descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.grpc import service_pb2
+from unetd_process import PATIENCE
 
 DATATYPES = {
     np.dtype(numpy_type): name
@@ -34,6 +35,15 @@ def infer(client, model, arrays, **options):
     return client.infer(model, triton_inputs(arrays), **options).as_numpy("out_sample")
 
 
+def digits_inputs(side, rows=1):
+    """Inputs of the digits model for any image size."""
+    return {
+        "sample": np.ones((rows, 1, side, side), np.float32),
+        "timestep": np.array([500]),
+        "encoder_hidden_states": np.zeros((rows, 4, 64), np.float32),
+    }
+
+
 def infer_request(model, arrays, **fields):
     """The same as a message, to be broken on purpose."""
     request = service_pb2.ModelInferRequest(model_name=model, **fields)
@@ -57,6 +67,15 @@ def refusal(call, *arguments, **options):
         if isinstance(answer, grpc.Call):
             list(answer)
     return caught.value.code(), caught.value.details()
+
+
+def expect(stub, request, code, *words):
+    """ModelInfer must refuse it: one printable line that holds these words."""
+    got, message = refusal(stub.ModelInfer, request, timeout=PATIENCE)
+    assert got == grpc.StatusCode[code], message
+    for word in words:
+        assert word in message
+    assert message.isprintable() and len(message) < 1000
 
 
 class Api:
