@@ -180,7 +180,16 @@ typedef struct unetd_attention {
   char op[64];
 } unetd_attention;
 
-enum { UNETD_RESIZE_NEAREST = 1, UNETD_RESIZE_AVERAGE_2X2 = 2 };
+/* Blurs are separable, of [1, 3, 3, 1] / 8, with the edges reflected (out_h = in_h / 2 or 2 * in_h,
+ * out_w alike, in_h and in_w at least 2): diffusers' KDownsample2D and KUpsample2D. The mean is of
+ * all tokens: out_h = out_w = 1. */
+enum {
+  UNETD_RESIZE_NEAREST = 1,
+  UNETD_RESIZE_AVERAGE_2X2 = 2,
+  UNETD_RESIZE_BLUR_DOWN = 3,
+  UNETD_RESIZE_BLUR_UP = 4,
+  UNETD_RESIZE_MEAN = 5
+};
 typedef struct unetd_resize {
   uint32_t mode;
   uint32_t in_h, in_w, out_h, out_w;
@@ -192,8 +201,9 @@ typedef struct unetd_gather_rows {
   uint32_t batch_size;
 } unetd_gather_rows;
 
-/* dst = act(src * scale + shift) + residual; segments of src are concatenated; dtypes may differ (a
- * cast). */
+/* dst = act(src * scale + shift) * row_scale + residual; segments of src are concatenated; dtypes
+ * may differ (a cast). row_scale is [1, channels of dst], or [tokens, 1]. A
+ * dst of dtype BOOL is 1 where that is not 0. */
 typedef struct unetd_elementwise {
   uint32_t activation;
   float scale, shift;

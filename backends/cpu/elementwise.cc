@@ -8,21 +8,41 @@
 namespace unetd::cpu {
 namespace {
 
+// row_scale holds one factor a token, not one a channel.
+bool ByToken(const unetd_op_desc& desc) {
+  const unetd_view& factor = desc.args[UNETD_ARG_ROW_SCALE];
+  return Present(factor) && factor.channels == 1 &&
+         factor.tokens == desc.args[UNETD_ARG_DST].tokens;
+}
+
 Answer Supports(const unetd_op_desc& desc, const Isa&) {
   const unetd_elementwise& op = desc.u.elementwise;
   const uint32_t required = Bit(UNETD_ARG_SRC0) | Bit(UNETD_ARG_DST);
-  const uint32_t allowed = kSegmentBits | required | Bit(UNETD_ARG_RESIDUAL);
+  const uint32_t allowed =
+      kSegmentBits | required | Bit(UNETD_ARG_RESIDUAL) | Bit(UNETD_ARG_ROW_SCALE);
   if (Answer a = CheckArgs(desc, allowed, required); !a.ok()) return a;
   if (Answer a = CheckDTypes(desc, false); !a.ok()) return a;
   Segments segments;
   if (Answer a = CheckSegments(desc, &segments); !a.ok()) return a;
   const uint64_t tokens = desc.args[UNETD_ARG_SRC0].tokens;
+  unetd_op_desc floats = desc;  // dst may hold bools too
+  if (desc.args[UNETD_ARG_DST].dtype == UNETD_DTYPE_BOOL) {
+    floats.args[UNETD_ARG_DST].dtype = UNETD_DTYPE_F32;
+  }
   for (const uint32_t arg : {UNETD_ARG_DST, UNETD_ARG_RESIDUAL}) {
     if (!Present(desc.args[arg])) continue;
-    if (Answer a = CheckLike("elementwise", desc, arg, tokens, segments.channels); !a.ok()) {
+    if (Answer a = CheckLike("elementwise", floats, arg, tokens, segments.channels); !a.ok()) {
       return a;
     }
   }
+  const unetd_view& factor = desc.args[UNETD_ARG_ROW_SCALE];
+  if (Present(factor) && !ByToken(desc)) {
+    if (Answer a = CheckLike("elementwise", desc, UNETD_ARG_ROW_SCALE, 1, segments.channels);
+        !a.ok()) {
+      return a;
+    }
+  }
+  if (Answer a = CheckStorage(desc, UNETD_ARG_ROW_SCALE); !a.ok()) return a;
   if (!std::isfinite(op.scale)) return Unsupported("elementwise: scale must be finite");
   if (!std::isfinite(op.shift)) return Unsupported("elementwise: shift must be finite");
   return CheckActivation("elementwise", op.activation);
@@ -34,6 +54,7 @@ class Elementwise : public Kernel {
       : desc_(desc),
         kernels_(isa.Pick(&avx2::kRowKernels, &avx512::kRowKernels)),
         blocks_(TokenBlocks(desc.args[UNETD_ARG_DST].tokens, desc.args[UNETD_ARG_DST].channels)),
+        by_token_(ByToken(desc)),
         dense_(IsDense(desc)) {
     description = std::string("elementwise ") + isa.name();
   }
@@ -61,28 +82,32 @@ class Elementwise : public Kernel {
     for (const unetd_view& view : desc.args) {
       if (Present(view) && view.stride != view.channels) return false;
     }
-    return !Present(desc.args[UNETD_ARG_SRC1]);
+    return !Present(desc.args[UNETD_ARG_SRC1]) && !Present(desc.args[UNETD_ARG_ROW_SCALE]);
   }
 
   // `count` elements from the first channel of segment `arg` in token `token`; `channel` is that
   // channel's place in dst.
   void Part(const unetd_exec& exec, const unetd_args& args, uint32_t row, uint32_t arg,
             uint64_t channel, uint64_t token, uint64_t count) const {
-    const auto at = [&](uint32_t id, uint64_t first) {
+    const auto at = [&](uint32_t id, uint64_t in_token, uint64_t first) -> uint8_t* {
       const unetd_view& view = desc_.args[id];
+      if (!Present(view)) return nullptr;
       return RowAddress(exec, args.args[id], row) +
-             (token * view.stride + first) * DTypeBytes(view.dtype);
+             (in_token * view.stride + first) * DTypeBytes(view.dtype);
     };
-    const unetd_view& residual = desc_.args[UNETD_ARG_RESIDUAL];
-    kernels_->transform(desc_.u.elementwise, at(arg, 0), desc_.args[arg].dtype,
-                        Present(residual) ? at(UNETD_ARG_RESIDUAL, channel) : nullptr,
-                        residual.dtype, count, at(UNETD_ARG_DST, channel),
-                        desc_.args[UNETD_ARG_DST].dtype);
+    const auto run = [&](uint32_t id, uint64_t in_token, uint64_t first) {
+      return ElementRun{at(id, in_token, first), desc_.args[id].dtype};
+    };
+    kernels_->transform(desc_.u.elementwise, run(arg, token, 0),
+                        run(UNETD_ARG_ROW_SCALE, by_token_ ? token : 0, by_token_ ? 0 : channel),
+                        by_token_, run(UNETD_ARG_RESIDUAL, token, channel), count,
+                        at(UNETD_ARG_DST, token, channel), desc_.args[UNETD_ARG_DST].dtype);
   }
 
   const unetd_op_desc desc_;
   const RowKernels* const kernels_;
   const Blocks blocks_;
+  const bool by_token_;
   const bool dense_;
 };
 

@@ -7,16 +7,23 @@
 
 namespace unetd::cpu {
 
+struct ElementRun {
+  const void* data = nullptr;  // null: absent
+  int32_t dtype = 0;
+};
+
 struct RowKernels {
   void (*convert)(const void* source, int32_t source_dtype, uint64_t count, void* dst,
                   int32_t dst_dtype);
-  // dst = act(source * scale + shift) + residual (if not null)
-  void (*transform)(const unetd_elementwise& op, const void* source, int32_t source_dtype,
-                    const void* residual, int32_t residual_dtype, uint64_t count, void* dst,
+  // dst = act(source * scale + shift) * factor + residual; factor's first element serves all if
+  // `one_factor`.
+  void (*transform)(const unetd_elementwise& op, ElementRun source, ElementRun factor,
+                    bool one_factor, ElementRun residual, uint64_t count, void* dst,
                     int32_t dst_dtype);
-  // dst = (a + b + c + d) / 4
-  void (*average)(const void* const sources[4], int32_t source_dtype, uint64_t count, void* dst,
-                  int32_t dst_dtype);
+  // dst = the sum over i of weights[i] * (elements from base + offsets[i] bytes on)
+  void (*weighted_sum)(const void* base, const uint64_t* offsets, const float* weights,
+                       uint32_t taps, int32_t source_dtype, uint64_t count, void* dst,
+                       int32_t dst_dtype);
 };
 
 namespace avx2 {

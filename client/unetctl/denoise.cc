@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <optional>
 
 #include "client/unetctl/conditions.h"
@@ -132,8 +134,30 @@ std::vector<std::string> ChooseVariants(const DenoiseOptions& options, const v1:
   return variants;
 }
 
+// The conditions of each variant that has its own.
+Outcome OpenVariantConditions(const DenoiseOptions& options,
+                              const std::vector<std::string>& variants,
+                              std::map<std::string, Conditions>* own) {
+  for (const std::string& entry : options.variant_conditions) {
+    const size_t equals = entry.find('=');
+    const std::string variant = entry.substr(0, equals);
+    if (equals == std::string::npos || variant.empty()) {
+      return UsageFailure(Format("--variant-conditions {}: expected VARIANT=FILE", Quoted(entry)));
+    }
+    if (std::find(variants.begin(), variants.end(), variant) == variants.end()) {
+      return UsageFailure(Format("--variant-conditions {}: variant {} is not among those that run",
+                                 Quoted(entry), Quoted(variant)));
+    }
+    auto opened = Conditions::Open(entry.substr(equals + 1));
+    if (!opened.ok()) return LocalFailure(opened.status());
+    own->insert_or_assign(variant, *std::move(opened));
+  }
+  return std::nullopt;
+}
+
 Outcome RunAll(const Connection& connection, const std::vector<std::string>& variants,
-               const Job& job, const Conditions* conditions, std::vector<VariantRun>* runs) {
+               const Job& job, const Conditions* conditions,
+               const std::map<std::string, Conditions>& own, std::vector<VariantRun>* runs) {
   const bool terminal = isatty(STDERR_FILENO) == 1;
   for (const std::string& variant : variants) {
     std::optional<ProgressBar> bar;
@@ -147,7 +171,9 @@ Outcome RunAll(const Connection& connection, const std::vector<std::string>& var
       if (bar) bar->Advance();
     };
     VariantRun run;
-    Outcome failure = RunVariant(connection, job, conditions, variant, observer, &run);
+    const auto found = own.find(variant);
+    const Conditions* given = found == own.end() ? conditions : &found->second;
+    Outcome failure = RunVariant(connection, job, given, variant, observer, &run);
     if (failure) {
       if (!variant.empty())
         failure->text = Format("variant {}: {}", Quoted(variant), failure->text);
@@ -188,7 +214,9 @@ Outcome Denoise(const Connection& connection, const DenoiseOptions& options) {
   if (Outcome failure = FetchModel(connection, options.model, &model)) return failure;
   if (Outcome failure = PlanJob(options, model, given, &job)) return failure;
   const std::vector<std::string> variants = ChooseVariants(options, model);
-  if (Outcome failure = RunAll(connection, variants, job, given, &runs)) return failure;
+  std::map<std::string, Conditions> own;
+  if (Outcome failure = OpenVariantConditions(options, variants, &own)) return failure;
+  if (Outcome failure = RunAll(connection, variants, job, given, own, &runs)) return failure;
   if (!options.out_latents.empty()) {
     if (Outcome failure = LocalFailure(WriteLatents(options.out_latents, job, runs)))
       return failure;

@@ -16,10 +16,11 @@ struct DenoiseOptions {
   std::vector<std::string> variants;  // empty: the server chooses one
   bool every_variant = false;         // all that the model has
   std::string id;
-  std::string conditions;            // file; empty: the model takes none
-  std::vector<std::string> prompts;  // names in that file
-  bool all = false;                  // every prompt of the file but the negative one
-  int64_t rows = 0;                  // pictures of a model without conditions
+  std::string conditions;                       // file; empty: the model takes none
+  std::vector<std::string> variant_conditions;  // "VARIANT=FILE"
+  std::vector<std::string> prompts;             // names in that file
+  bool all = false;                             // every prompt of the file but the negative one
+  int64_t rows = 0;                             // pictures of a model without conditions
   std::string negative = "uncond";
   std::string scheduler;  // file
   std::string size;       // "HxW"; empty: the model's first

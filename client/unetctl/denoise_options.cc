@@ -19,6 +19,11 @@ void AddDenoiseOptions(CLI::App* command, DenoiseOptions* options) {
                           "Safetensors file of the prompts: tensor NAME is the "
                           "encoder_hidden_states [tokens, channels] "
                           "of prompt NAME, tensor NAME.INPUT another input of the UNet");
+  command
+      ->add_option("--variant-conditions", options->variant_conditions,
+                   "VARIANT=FILE: this variant gets the prompts of that name from FILE instead, as "
+                   "one that was trained on words of its own needs them; repeatable")
+      ->needs(conditions);
   auto* prompt = command
                      ->add_option("-p,--prompt", options->prompts,
                                   "Prompts of that file, separated by commas: a picture each")

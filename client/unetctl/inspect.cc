@@ -10,7 +10,6 @@
 #include "unetd/v1/admin.grpc.pb.h"
 
 namespace unetd::unetctl {
-namespace {
 
 Outcome PrintJson(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
@@ -22,6 +21,8 @@ Outcome PrintJson(const google::protobuf::Message& message) {
   std::puts(text.c_str());
   return std::nullopt;
 }
+
+namespace {
 
 std::string Joined(const std::vector<std::string>& words) {
   return Format("{}", fmt::join(words, ", "));

@@ -16,6 +16,9 @@ struct LayersOptions {
   bool json = false;
 };
 
+// An answer as it is, to stdout.
+Outcome PrintJson(const google::protobuf::Message& message);
+
 Outcome ShowModels(const Connection& connection, bool json);
 Outcome ShowLayers(const Connection& connection, const LayersOptions& options);
 

@@ -7,6 +7,7 @@
 #include "client/unetctl/denoise.h"
 #include "client/unetctl/failure.h"
 #include "client/unetctl/inspect.h"
+#include "client/unetctl/processors.h"
 
 namespace {
 
@@ -44,6 +45,13 @@ int Run(int argc, char** argv) {
   layers_command->add_flag("--legal", layers.legal, "Show the processors that each layer may have");
   layers_command->add_flag("--json", layers.json, "Print JSON instead of a table");
 
+  unetd::unetctl::ProcessorsOptions processors;
+  CLI::App* processors_command = app.add_subcommand(
+      "processors", "List the attention processors, their options and what they cost");
+  processors_command->add_option("name", processors.name, "Only this one, in full");
+  processors_command->add_flag("--markdown", processors.markdown, "A section each, as Markdown");
+  processors_command->add_flag("--json", processors.json, "Print JSON instead");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -53,6 +61,7 @@ int Run(int argc, char** argv) {
   Outcome failure;
   if (denoise_command->parsed()) failure = Denoise(connection, denoise);
   if (models_command->parsed()) failure = ShowModels(connection, models_json);
+  if (processors_command->parsed()) failure = ShowProcessors(connection, processors);
   if (layers_command->parsed()) failure = ShowLayers(connection, layers);
   if (!failure) return unetd::unetctl::kExitOk;
   std::fprintf(stderr, "unetctl: %s\n", failure->text.c_str());

@@ -6,15 +6,15 @@
 
 namespace unetd {
 
-Streams ProjectFused(PlanBuilder& builder, const AttentionLayer& layer, const Value& x,
-                     const Value& text) {
-  if (layer.is_cross() != text.present() && builder.status().ok()) {
+Streams ProjectFused(PlanBuilder& builder, const AttentionLayer& layer, const LayerBinding& binding,
+                     const ProjectionInput& in) {
+  if (layer.is_cross() != in.text.present() && builder.status().ok()) {
     // diffusers fuses by how a layer was made and runs by whether it is given a text.
     builder.Fail(InvalidArgument(
         Format("layer '{}': fused projections need a text exactly where the layer was made for one",
                layer.name)));
   }
-  return ProjectPlain(builder, layer, x, text);
+  return ProjectPlain(builder, layer, binding, in);
 }
 
 }  // namespace unetd

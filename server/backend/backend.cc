@@ -175,8 +175,11 @@ Status Backend::ReadInfo() {
 
 Status Backend::Supports(const unetd_op_desc& desc) const {
   std::lock_guard lock(mutex_);
-  return Guarded("supports",
-                 [&](unetd_error* error) { return table_->supports(state_, &desc, error); });
+  const Status status = Guarded(
+      "supports", [&](unetd_error* error) { return table_->supports(state_, &desc, error); });
+  const std::string said = Subject(name_, "supports") + ": ";
+  if (status.code() != Code::kUnimplemented || !status.message().starts_with(said)) return status;
+  return Unimplemented(Subject(name_, "refuses") + ": " + status.message().substr(said.size()));
 }
 
 StatusOr<unetd_recipe> Backend::PackRecipe(const unetd_op_desc& desc, uint32_t weight) const {

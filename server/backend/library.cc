@@ -1,12 +1,16 @@
 #include "server/backend/library.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
+#include <vector>
 
 #include "server/backend/plugin_text.h"
 #include "server/base/text.h"
@@ -55,6 +59,32 @@ Status CheckFile(const std::string& file, const std::string& origin) {
   return OkStatus();
 }
 
+// The loader maps what the program headers speak of and would die of a bus error where the file is
+// shorter. What is no 64-bit ELF file at all is left to it.
+Status CheckWhole(const std::string& file, const std::string& origin) {
+  std::ifstream in(file, std::ios::binary | std::ios::ate);
+  const auto size = static_cast<uint64_t>(std::max<std::streamoff>(in.tellg(), 0));
+  Elf64_Ehdr header{};
+  in.seekg(0);
+  in.read(reinterpret_cast<char*>(&header), sizeof(header));
+  if (!in || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr)) {
+    return OkStatus();
+  }
+  const Status truncated = Refused(origin, "the file is cut short: it speaks of more than its " +
+                                               std::to_string(size) + " bytes");
+  std::vector<Elf64_Phdr> segments(header.e_phnum);
+  const uint64_t bytes = segments.size() * sizeof(Elf64_Phdr);
+  if (header.e_phoff > size || bytes > size - header.e_phoff) return truncated;
+  in.seekg(static_cast<std::streamoff>(header.e_phoff));
+  in.read(reinterpret_cast<char*>(segments.data()), static_cast<std::streamsize>(bytes));
+  if (!in) return truncated;
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset) return truncated;
+  }
+  return OkStatus();
+}
+
 std::string LoaderError() {
   const char* text = dlerror();
   return text == nullptr ? "no reason given" : PluginText(text, 1024);
@@ -67,6 +97,7 @@ StatusOr<std::shared_ptr<Backend>> LoadBackend(const std::string& path, Backend:
   ASSIGN_OR_RETURN(const std::string file, RealFile(path));
   const std::string origin = "backend library '" + PluginText(file.c_str(), kLongestPath) + "'";
   RETURN_IF_ERROR(CheckFile(file, origin));
+  RETURN_IF_ERROR(CheckWhole(file, origin));
 
   const unetd_backend* table = nullptr;
   try {

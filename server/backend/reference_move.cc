@@ -19,14 +19,7 @@ std::string CheckResize(const unetd_op_desc& desc) {
   for (uint32_t side : {resize.in_h, resize.in_w, resize.out_h, resize.out_w}) {
     if (side == 0 || side > (1u << 20)) return Format("an image side of {} is out of range", side);
   }
-  if (resize.mode != UNETD_RESIZE_NEAREST && resize.mode != UNETD_RESIZE_AVERAGE_2X2) {
-    return Format("resize mode {} is unknown", resize.mode);
-  }
-  if (resize.mode == UNETD_RESIZE_AVERAGE_2X2 &&
-      (resize.out_h != resize.in_h / 2 || resize.out_w != resize.in_w / 2)) {
-    return Format("a 2 x 2 average of {} x {} is not {} x {}", resize.in_h, resize.in_w,
-                  resize.out_h, resize.out_w);
-  }
+  if (std::string why = CheckResizeSides(resize); !why.empty()) return why;
   if (std::string why = CheckShape(desc, UNETD_ARG_SRC0, uint64_t{resize.in_h} * resize.in_w,
                                    desc.args[UNETD_ARG_SRC0].channels);
       !why.empty()) {
@@ -44,15 +37,13 @@ const char* RunResize(const Row& row) {
   for (uint64_t y = 0; y < resize.out_h; ++y) {
     for (uint64_t x = 0; x < resize.out_w; ++x) {
       for (uint64_t c = 0; c < channels; ++c) {
-        auto pixel = [&](uint64_t py, uint64_t px) -> double {
-          return source[(py * resize.in_w + px) * channels + c];
-        };
-        const double value = resize.mode == UNETD_RESIZE_NEAREST
-                                 ? pixel(NearestSource(y, resize.in_h, resize.out_h),
-                                         NearestSource(x, resize.in_w, resize.out_w))
-                                 : (pixel(2 * y, 2 * x) + pixel(2 * y, 2 * x + 1) +
-                                    pixel(2 * y + 1, 2 * x) + pixel(2 * y + 1, 2 * x + 1)) /
-                                       4.0;
+        double value = 0;
+        for (const Tap& down : TapsOf(resize.mode, y, resize.in_h, resize.out_h)) {
+          for (const Tap& across : TapsOf(resize.mode, x, resize.in_w, resize.out_w)) {
+            value += down.weight * across.weight *
+                     source[(down.at * resize.in_w + across.at) * channels + c];
+          }
+        }
         StoreDst(row, y * resize.out_w + x, c, value);
       }
     }
@@ -69,13 +60,15 @@ std::string CheckGather(const unetd_op_desc& desc) {
   return CheckSameShape(desc);
 }
 
-// Stores act(source * scale + shift) + residual, in the source's order.
+// Stores act(source * scale + shift) * row_scale + residual, in the source's order.
 void StoreAll(const Row& row, const float* source, uint32_t activation, double scale,
               double shift) {
   const uint64_t channels = SourceChannels(row.desc);
   for (uint64_t t = 0; t < row.desc.args[UNETD_ARG_SRC0].tokens; ++t) {
     for (uint64_t c = 0; c < channels; ++c) {
-      const double value = Activate(activation, source[t * channels + c] * scale + shift);
+      const bool by_token = row.desc.args[UNETD_ARG_ROW_SCALE].tokens > 1;
+      const double value = Activate(activation, source[t * channels + c] * scale + shift) *
+                           At(row, UNETD_ARG_ROW_SCALE, by_token ? t : 0, by_token ? 0 : c, 1.0);
       StoreDst(row, t, c, value + At(row, UNETD_ARG_RESIDUAL, t, c, 0.0));
     }
   }
@@ -266,9 +259,10 @@ const Kind kResize = {UNETD_OP_RESIZE, "resize",      kMove,    CheckResize,
                       NoWeight,        SourceScratch, RunResize};
 const Kind kGatherRows = {UNETD_OP_GATHER_ROWS, "gather_rows", kMove, CheckGather, NoWeight,
                           SourceScratch,        RunGather};
-const Kind kElementwise = {UNETD_OP_ELEMENTWISE, "elementwise", kMove | Bit(UNETD_ARG_RESIDUAL),
-                           CheckElementwise,     NoWeight,      SourceScratch,
-                           RunElementwise};
+const Kind kElementwise = {
+    UNETD_OP_ELEMENTWISE, "elementwise", kMove | Bit(UNETD_ARG_RESIDUAL) | Bit(UNETD_ARG_ROW_SCALE),
+    CheckElementwise,     NoWeight,      SourceScratch,
+    RunElementwise};
 const Kind kLayout = {UNETD_OP_LAYOUT, "layout",      kMove,    CheckLayout,
                       NoWeight,        SourceScratch, RunLayout};
 const Kind kCopy = {UNETD_OP_COPY, "copy", kMove, CheckCopy, NoWeight, NoScratch, RunCopy};

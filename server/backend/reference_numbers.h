@@ -29,7 +29,12 @@ inline float LoadFloat(int32_t dtype, const void* base, uint64_t index) {
   return dtype == UNETD_DTYPE_F16 ? SoftHalfToFloat(half) : BFloat16ToFloat(half);
 }
 
+// A bool is whether the value is not 0.
 inline void StoreFloat(int32_t dtype, void* base, uint64_t index, double value) {
+  if (dtype == UNETD_DTYPE_BOOL) {
+    static_cast<uint8_t*>(base)[index] = value != 0;
+    return;
+  }
   auto* bytes = static_cast<uint8_t*>(base) + index * FloatSize(dtype);
   const auto single = static_cast<float>(value);
   if (dtype == UNETD_DTYPE_F32) {

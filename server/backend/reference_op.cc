@@ -56,7 +56,9 @@ std::string CheckViews(const unetd_op_desc& desc, const Kind& kind) {
     }
     const bool any_dtype = kind.kind == UNETD_OP_COPY;
     const bool index = kind.kind == UNETD_OP_LOOKUP && arg == UNETD_ARG_SRC0;
-    if (!any_dtype && !index && !IsStored(view.dtype)) {
+    const bool flags =
+        kind.kind == UNETD_OP_ELEMENTWISE && arg == UNETD_ARG_DST && view.dtype == UNETD_DTYPE_BOOL;
+    if (!any_dtype && !index && !flags && !IsStored(view.dtype)) {
       return Format("{}: dtype {} is not served; float32, float16 and bfloat16 are", kArgNames[arg],
                     DTypeText(view.dtype));
     }
@@ -72,7 +74,11 @@ std::string CheckViews(const unetd_op_desc& desc, const Kind& kind) {
                     desc.args[UNETD_ARG_SRC0].tokens);
     }
   }
+  const unetd_view& row_scale = desc.args[UNETD_ARG_ROW_SCALE];
+  const bool by_token = kind.kind == UNETD_OP_ELEMENTWISE && row_scale.channels == 1 &&
+                        row_scale.tokens == desc.args[UNETD_ARG_DST].tokens;
   for (uint32_t arg : {UNETD_ARG_ROW_BIAS, UNETD_ARG_ROW_SCALE, UNETD_ARG_ROW_SHIFT}) {
+    if (arg == UNETD_ARG_ROW_SCALE && by_token) continue;
     if (std::string why = CheckShape(desc, arg, 1, desc.args[UNETD_ARG_DST].channels); !why.empty())
       return why;
   }

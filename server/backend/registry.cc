@@ -91,7 +91,9 @@ Status BackendRegistry::AddFolder(const fs::path& folder, HostLog log) {
     auto backend = LoadBackend(file.string(), {}, log);
     Status status = backend.ok() ? Add(*backend) : backend.status();
     if (status.ok()) continue;
-    UNETD_LOG_WARNING("not opened: {}", status.message());
+    // A machine without a backend's device is no fault; a broken plugin is.
+    const bool absent = status.code() == Code::kUnimplemented;
+    Log(absent ? LogLevel::kInfo : LogLevel::kWarning, "not opened: " + status.message());
     unopened_.push_back({file.string(), std::move(status)});
   }
   return OkStatus();
@@ -103,7 +105,13 @@ StatusOr<std::shared_ptr<Backend>> BackendRegistry::Find(std::string_view name) 
     if (backend->name() == name) return backend;
     names += (names.empty() ? "" : ", ") + backend->name();
   }
-  return NotFound(Format("no backend is called {}; there are: {}", Quoted(name),
+  // A plugin's file is called as the backend is.
+  std::string reason;
+  for (const Unopened& unopened : unopened_) {
+    if (fs::path(unopened.file).stem() != fs::path(name)) continue;
+    reason = ", since it could not be opened: " + unopened.reason.message();
+  }
+  return NotFound(Format("no backend is called {}{}; there are: {}", Quoted(name), reason,
                          names.empty() ? "none" : names));
 }
 

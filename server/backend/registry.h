@@ -34,7 +34,8 @@ class BackendRegistry {
   static StatusOr<BackendRegistry> Open(const std::vector<BackendSettings>& settings,
                                         std::filesystem::path folder = {}, HostLog log = nullptr);
 
-  // The backend of this name, or kNotFound listing those there are.
+  // The backend of this name, or kNotFound listing those there are, with the reason why the plugin
+  // folder's NAME.so could not be opened.
   StatusOr<std::shared_ptr<Backend>> Find(std::string_view name) const;
   const std::vector<std::shared_ptr<Backend>>& All() const { return backends_; }  // in order
   // Those that serve operators in `domain`, in order.

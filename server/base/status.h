@@ -33,13 +33,24 @@ class [[nodiscard]] Status {
   Code code() const { return code_; }
   const std::string& message() const { return message_; }
 
+  // The same call may do better in a moment, with nothing changed by its caller.
+  bool retry_helps() const { return retry_helps_; }
+  Status WithRetry() const {
+    Status status = *this;
+    status.retry_helps_ = true;
+    return status;
+  }
+
   // The same status with `context` put before its message; OK stays OK.
   Status WithContext(std::string_view context) const {
-    return ok() ? *this : Status(code_, std::string(context) + message_);
+    Status status = *this;
+    if (!ok()) status.message_.insert(0, context);
+    return status;
   }
 
  private:
   Code code_ = Code::kOk;
+  bool retry_helps_ = false;
   std::string message_;
 };
 

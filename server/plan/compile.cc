@@ -40,22 +40,27 @@ class Layout {
         if (node.section != graph_.storages[storage].section) crosses[storage] = true;
       }
     }
-    std::array<std::vector<int>, kSectionCount> in_arena;
+    // One arena a domain, used again by each section.
+    std::vector<std::array<std::vector<int>, kSectionCount>> in_arena(plan_.foreign.size() + 1);
     for (int storage = 0; storage < static_cast<int>(count); ++storage) {
       const Storage& s = graph_.storages[storage];
       if (s.kind == StorageKind::kResult && written[storage] && !crosses[storage]) {
         lifetimes[storage].bytes = s.bytes();
-        in_arena[static_cast<int>(s.section)].push_back(storage);
+        in_arena[s.domain][static_cast<int>(s.section)].push_back(storage);
       } else {
         PlaceInBlock(storage);
       }
     }
-    for (const std::vector<int>& storages : in_arena) {
-      std::vector<Lifetime> section;
-      for (int storage : storages) section.push_back(lifetimes[storage]);
-      plan_.arena_row_bytes = std::max(plan_.arena_row_bytes, PlanOffsets(section));
-      for (size_t i = 0; i < storages.size(); ++i)
-        places_[storages[i]] = {UNETD_SPACE_ARENA, section[i].offset};
+    for (size_t domain = 0; domain < in_arena.size(); ++domain) {
+      uint64_t& row_bytes =
+          domain == 0 ? plan_.arena_row_bytes : plan_.foreign[domain - 1].arena_row_bytes;
+      for (const std::vector<int>& storages : in_arena[domain]) {
+        std::vector<Lifetime> section;
+        for (int storage : storages) section.push_back(lifetimes[storage]);
+        row_bytes = std::max(row_bytes, PlanOffsets(section));
+        for (size_t i = 0; i < storages.size(); ++i)
+          places_[storages[i]] = {UNETD_SPACE_ARENA, section[i].offset};
+      }
     }
     return std::move(places_);
   }
@@ -105,6 +110,15 @@ unetd_args MakeArgs(const Node& node, const Graph& graph, const std::vector<Plac
   return args;
 }
 
+// The foreign domain that a node works in, or 0.
+int DomainOf(const Node& node, const Graph& graph) {
+  int domain = 0;
+  for (const NodeOperand& operand : node.operands) {
+    if (operand.storage >= 0) domain = std::max(domain, graph.storages[operand.storage].domain);
+  }
+  return domain;
+}
+
 Status PackWeights(const LoweredNode& lowered, const Graph& graph, const CompileOptions& options,
                    Plan& plan, unetd_args& args) {
   for (const NodeWeight& weight : lowered.node.weights) {
@@ -120,6 +134,39 @@ Status PackWeights(const LoweredNode& lowered, const Graph& graph, const Compile
   return OkStatus();
 }
 
+StatusOr<PlannedOp> Planned(const LoweredNode& op, const Graph& graph,
+                            const std::vector<Place>& places, const CompileOptions& options,
+                            Plan& plan) {
+  PlannedOp planned;
+  planned.layer = op.node.layer;
+  planned.text = DescriptorText(op.node.desc);
+  planned.args = MakeArgs(op.node, graph, places);
+  planned.domain = DomainOf(op.node, graph);
+  if (op.node.desc.kind == UNETD_OP_COPY) {
+    const unetd_view& dst = op.node.desc.args[UNETD_ARG_DST];
+    const Storage& storage = graph.storages[op.node.operands[UNETD_ARG_DST].storage];
+    planned.copy = storage.domain != 0 ? UNETD_COPY_TO_DOMAIN : UNETD_COPY_FROM_DOMAIN;
+    planned.copy_bytes = dst.tokens * dst.channels * DTypeSize(storage.dtype);
+    return planned;
+  }
+  RETURN_IF_ERROR(PackWeights(op, graph, options, plan, planned.args));
+  auto prepared = op.backend->Prepare(op.node.desc);
+  if (!prepared.ok()) {
+    return prepared.status().WithContext(
+        fmt::format("layer '{}', {}: ", planned.layer, planned.text));
+  }
+  planned.prepared = *std::move(prepared);
+  uint64_t& workspace =
+      planned.domain == 0 ? plan.workspace_bytes : plan.foreign[planned.domain - 1].workspace_bytes;
+  workspace = std::max(workspace, AlignUp(planned.prepared.workspace_bytes()));
+  // Threads are the host's: a device's kernels have none of ours.
+  if (planned.domain == 0) {
+    plan.thread_workspace_bytes =
+        std::max(plan.thread_workspace_bytes, AlignUp(planned.prepared.thread_workspace_bytes()));
+  }
+  return planned;
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<const Plan>> Compile(PlanBuilder& builder, const CompileOptions& options) {
@@ -133,6 +180,8 @@ StatusOr<std::shared_ptr<const Plan>> Compile(PlanBuilder& builder, const Compil
   plan->dtype = graph.context.dtype;
   plan->attention = std::move(lowered.attention);
   plan->lowerings = std::move(lowered.notes);
+  plan->copied_row_bytes = lowered.copied_row_bytes;
+  for (const auto& backend : graph.foreign) plan->foreign.push_back({backend});
   plan->weights_used = graph.weights_used;
   plan->output_shape = graph.output_shape;
   const std::vector<Place> places = Layout(graph, lowered.nodes, *plan).Run();
@@ -145,21 +194,7 @@ StatusOr<std::shared_ptr<const Plan>> Compile(PlanBuilder& builder, const Compil
 
   size_t attention = 0;
   for (const LoweredNode& op : lowered.nodes) {
-    PlannedOp planned;
-    planned.layer = op.node.layer;
-    planned.text = DescriptorText(op.node.desc);
-    planned.args = MakeArgs(op.node, graph, places);
-    RETURN_IF_ERROR(PackWeights(op, graph, options, *plan, planned.args));
-    auto prepared = op.backend->Prepare(op.node.desc);
-    if (!prepared.ok()) {
-      return prepared.status().WithContext(
-          fmt::format("layer '{}', {}: ", planned.layer, planned.text));
-    }
-    planned.prepared = *std::move(prepared);
-    plan->workspace_bytes =
-        std::max(plan->workspace_bytes, AlignUp(planned.prepared.workspace_bytes()));
-    plan->thread_workspace_bytes =
-        std::max(plan->thread_workspace_bytes, AlignUp(planned.prepared.thread_workspace_bytes()));
+    ASSIGN_OR_RETURN(PlannedOp planned, Planned(op, graph, places, options, *plan));
     if (op.node.desc.kind == UNETD_OP_ATTENTION)
       plan->attention[attention++].kernel = planned.prepared.description();
     plan->sections[static_cast<int>(op.node.section)].push_back(std::move(planned));

@@ -12,7 +12,8 @@ Value Concat(const Value& a, const Value& b) {
   Value out = a;
   for (const ChannelSlice& slice : b.slices) {
     ChannelSlice& last = out.slices.back();
-    if (slice.storage == last.storage && slice.first == last.first + last.channels) {
+    if (slice.storage == last.storage && slice.first == last.first + last.channels &&
+        slice.stride == last.stride) {
       last.channels += slice.channels;
     } else {
       out.slices.push_back(slice);
@@ -28,9 +29,25 @@ Value SliceChannels(const Value& value, uint32_t first, uint32_t channels) {
   for (const ChannelSlice& slice : value.slices) {
     const uint32_t lo = std::max(begin, first);
     const uint32_t hi = std::min(begin + slice.channels, first + channels);
-    if (lo < hi) out.slices.push_back({slice.storage, slice.first + (lo - begin), hi - lo});
+    if (lo < hi) {
+      out.slices.push_back({slice.storage, slice.first + (lo - begin), hi - lo, slice.stride});
+    }
     begin += slice.channels;
   }
+  return out;
+}
+
+Value SliceTokens(const Value& value, uint32_t first, uint32_t tokens) {
+  Value out = value;
+  out.size = {tokens, 1};
+  for (ChannelSlice& slice : out.slices) slice.first += first * slice.stride;
+  return out;
+}
+
+Value SplitTokens(const Value& value, uint32_t tokens) {
+  Value out = value;
+  out.size = {tokens, 1};
+  for (ChannelSlice& slice : out.slices) slice.stride = slice.channels /= tokens;
   return out;
 }
 
@@ -39,17 +56,16 @@ Value PlanBuilder::Graph::NewValue(Size size, uint32_t channels, DType dtype, Se
   value.size = size;
   value.dtype = dtype;
   const int storage = AddStorage({StorageKind::kResult, value.tokens(), channels, dtype, section});
-  value.slices.push_back({storage, 0, channels});
+  value.slices.push_back({storage, 0, channels, channels});
   return value;
 }
 
 void PlanBuilder::Graph::Bind(Node& node, int arg, const Value& value) const {
   if (!value.present()) return;
   const ChannelSlice& slice = value.slices.front();
-  const Storage& storage = storages[slice.storage];
   node.operands[arg] = {slice.storage, slice.first};
-  node.desc.args[arg] = {value.tokens(), storage.channels, slice.channels,
-                         static_cast<int32_t>(storage.dtype)};
+  node.desc.args[arg] = {value.tokens(), slice.stride, slice.channels,
+                         static_cast<int32_t>(storages[slice.storage].dtype)};
 }
 
 Node PlanBuilder::Graph::NewNode(uint32_t kind, std::initializer_list<const Value*> inputs) const {
@@ -69,26 +85,29 @@ Node PlanBuilder::Graph::NewNode(uint32_t kind, std::initializer_list<const Valu
   return node;
 }
 
-bool PlanBuilder::Graph::CheckWeight(const WeightRef& ref, const Shape& shape, bool trailing_ones) {
+bool PlanBuilder::Graph::CheckWeight(const WeightRef& ref, const Shape& shape, bool ones) {
   if (!status.ok()) return false;
   const WeightStore* store = ref.store ? ref.store : context.weights;
   const TensorView* tensor = store->Find(ref.name);
   if (tensor == nullptr) {
-    status = InvalidArgument(fmt::format("{}: missing tensor '{}', expected {}", store->path(),
-                                         ref.name, ShapeText(shape)));
+    status = InvalidArgument(fmt::format("{}: missing tensor '{}', expected {}",
+                                         store->FileOf(ref.name), ref.name, ShapeText(shape)));
     return false;
   }
-  Shape got = tensor->shape;
-  while (trailing_ones && got.size() > shape.size() && got.back() == 1) got.pop_back();
-  if (got != shape) {
-    status = InvalidArgument(fmt::format("{}: tensor '{}' has shape {}, expected {}", store->path(),
-                                         ref.name, ShapeText(tensor->shape), ShapeText(shape)));
+  const auto comparable = [ones](Shape dims) {
+    if (ones) std::erase(dims, 1);
+    return dims;
+  };
+  if (comparable(tensor->shape) != comparable(shape)) {
+    status = InvalidArgument(fmt::format("{}: tensor '{}' has shape {}, expected {}",
+                                         store->FileOf(ref.name), ref.name,
+                                         ShapeText(tensor->shape), ShapeText(shape)));
     return false;
   }
   if (!IsFloat(tensor->dtype) || tensor->dtype == DType::kFloat64) {
     status =
         InvalidArgument(fmt::format("{}: tensor '{}' is {}, expected float32, float16 or bfloat16",
-                                    store->path(), ref.name, TorchName(tensor->dtype)));
+                                    store->FileOf(ref.name), ref.name, TorchName(tensor->dtype)));
     return false;
   }
   if (store == context.weights) weights_used.push_back(ref.name);

@@ -20,13 +20,14 @@ struct Storage {
   uint32_t channels = 0;
   DType dtype = DType::kFloat32;
   Section section = Section::kStep;  // where it is written
+  int domain = 0;                    // 0: the model's; i: of Graph::foreign[i - 1]
   uint64_t bytes() const { return tokens * channels * DTypeSize(dtype); }
 };
 
-// Where an argument of a node lies: `first` is a channel of the storage.
+// Where an argument of a node begins: an element of the storage.
 struct NodeOperand {
   int storage = -1;
-  uint32_t first = 0;
+  uint64_t first = 0;
 };
 
 struct NodeWeight {
@@ -45,6 +46,7 @@ struct Node {
   // instead.
   std::vector<std::shared_ptr<Backend>> backends;
   bool fallback_to_sdpa = false;
+  DType compute = DType{0};  // at another domain's edge; {0}: as stored
 };
 
 struct NamedInput {
@@ -59,6 +61,7 @@ struct PlanBuilder::Graph {
   std::vector<Node> nodes;
   std::vector<NamedInput> inputs;
   std::vector<std::string> weights_used;
+  std::vector<std::shared_ptr<Backend>> foreign;  // whose domains attention was lowered to
   int output_storage = -1;
   Shape output_shape;
   std::string layer;
@@ -72,9 +75,9 @@ struct PlanBuilder::Graph {
   Value NewValue(Size size, uint32_t channels, DType dtype, Section section);
   // Binds `value`'s first slice to argument `arg` of `node`, and the view with it.
   void Bind(Node& node, int arg, const Value& value) const;
-  // The tensor behind `ref` has `shape` or, where `trailing_ones`, that followed by 1s; else the
-  // graph has failed.
-  bool CheckWeight(const WeightRef& ref, const Shape& shape, bool trailing_ones = false);
+  // The tensor behind `ref` has `shape` or, where `ones`, that with more or fewer 1s in it; else
+  // the graph has failed.
+  bool CheckWeight(const WeightRef& ref, const Shape& shape, bool ones = false);
   // Adds `node`, writing a new value of `channels` at `size`, and returns that value.
   Value Finish(Node node, Size size, uint32_t channels, DType dtype);
   // Binds all of x's slices as source segments.

@@ -14,9 +14,11 @@ std::string_view LedgerAccountName(LedgerAccount account) {
 Status Ledger::Reserve(LedgerAccount account, uint64_t bytes, std::string_view what) {
   std::lock_guard lock(mutex_);
   if (bytes > limit_ || total_ > limit_ - bytes) {
-    return ResourceExhausted(
+    const Status full = ResourceExhausted(
         fmt::format("{} needs {}, but {} of the limit of {} (server.limits.memory_mib) are held",
                     what, HumanBytes(bytes), HumanBytes(total_), HumanBytes(limit_)));
+    const uint64_t lasting = total_ - held_[static_cast<int>(LedgerAccount::kRequests)];
+    return bytes <= limit_ && lasting <= limit_ - bytes ? full.WithRetry() : full;
   }
   total_ += bytes;
   held_[static_cast<int>(account)] += bytes;

@@ -19,7 +19,8 @@ class Ledger {
  public:
   explicit Ledger(uint64_t limit_bytes) : limit_(limit_bytes) {}
 
-  // kResourceExhausted naming `what`, the bytes asked, what is held and the limit.
+  // kResourceExhausted naming `what`, the bytes asked, what is held and the limit; a retry helps if
+  // there were room but for requests that run.
   Status Reserve(LedgerAccount account, uint64_t bytes, std::string_view what);
   void Release(LedgerAccount account, uint64_t bytes);
 

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "server/base/text.h"
+#include "server/plan/domain_edges.h"
+
 namespace unetd {
 namespace {
 
@@ -58,16 +61,16 @@ class Lowering {
     std::vector<std::shared_ptr<Backend>> backends = node.backends;
     if (backends.empty()) backends.push_back(graph_.context.backend);
     for (const std::shared_ptr<Backend>& backend : backends) {
-      const Status answer =
-          backend->domain() == model().domain()
-              ? backend->Supports(node.desc)
-              : Unimplemented(fmt::format("backend '{}' works in domain '{}', the model in '{}'",
-                                          backend->name(), backend->domain(), model().domain()));
+      const bool foreign = backend->domain() != model().domain();
+      const Status answer = backend->Supports(foreign ? ForeignDescriptor(node) : node.desc);
+      if (answer.ok() && foreign) return AcceptForeign(node, backend, std::move(note));
       if (answer.ok()) return AcceptAttention(node, backend, std::move(note));
       note.refusals.push_back(answer.message());
     }
     if (node.fallback_to_sdpa) {
       node.desc.u.attention.algorithm = UNETD_ATTENTION_SDPA;
+      node.desc.u.attention.slice_size = 0;
+      node.desc.u.attention.op[0] = '\0';
       const Status answer = model().Supports(node.desc);
       note.fell_back = true;
       if (answer.ok()) return AcceptAttention(node, graph_.context.backend, std::move(note));
@@ -85,6 +88,33 @@ class Lowering {
     note.algorithm = node.desc.u.attention.algorithm;
     out_.attention.push_back(std::move(note));
     Accept(std::move(node), std::move(backend));
+    return OkStatus();
+  }
+
+  Status AcceptForeign(Node& node, const std::shared_ptr<Backend>& backend, AttentionNote note) {
+    if (!backend->owns_domain()) {
+      return InvalidArgument(
+          fmt::format("layer '{}': backend '{}' works in domain '{}', whose "
+                      "memory it does not own; the model is in '{}'",
+                      node.layer, backend->name(), backend->domain(), model().domain()));
+    }
+    uint64_t copied = 0;
+    for (LoweredNode& lowered : CrossDomain(graph_, node, backend, copied)) {
+      if (lowered.node.desc.kind == UNETD_OP_ELEMENTWISE) {
+        RETURN_IF_ERROR(Any(std::move(lowered.node)));
+      } else {
+        out_.nodes.push_back(std::move(lowered));
+      }
+    }
+    out_.copied_row_bytes += copied;
+    out_.notes.push_back(
+        fmt::format("{}: {}: in domain '{}' of backend '{}'; {} a row are copied "
+                    "there and back",
+                    node.layer, DescriptorText(node.desc), backend->domain(), backend->name(),
+                    HumanBytes(copied)));
+    note.backend = backend->name();
+    note.algorithm = node.desc.u.attention.algorithm;
+    out_.attention.push_back(std::move(note));
     return OkStatus();
   }
 

@@ -32,9 +32,12 @@ StatusOr<std::shared_ptr<const PackedWeight>> PackedStore::Get(
       view->data, static_cast<int32_t>(view->dtype), static_cast<uint32_t>(view->shape.size()), {}};
   for (size_t i = 0; i < view->shape.size(); ++i)
     source.dims[i] = static_cast<uint64_t>(view->shape[i]);
-  // A linear may read a 1x1 convolution's [out, in, 1, 1].
-  while (desc.kind == UNETD_OP_LINEAR && source.rank > 2 && source.dims[source.rank - 1] == 1) {
-    --source.rank;
+  // A linear may read a 1x1 convolution's [out, in, 1, 1], or a vector as the [out, 1] of one
+  // input.
+  if (desc.kind == UNETD_OP_LINEAR && index < desc.u.linear.segments) {
+    source.rank = 2;
+    source.dims[0] = desc.u.linear.segment_rows[index];
+    source.dims[1] = view->elements() / source.dims[0];
   }
   // A file that was cut short since it was mapped would be a bus error in the middle of packing.
   RETURN_IF_ERROR(store.CheckUnchanged());

@@ -24,9 +24,21 @@ struct PlanInput {
 
 struct PlannedOp {
   std::string layer;
-  std::string text;  // the descriptor, for people
-  Prepared prepared;
+  std::string text;   // the descriptor, for people
+  Prepared prepared;  // invalid: a copy between domains
   unetd_args args{};
+  int domain = 0;    // whose arena it works in: 0 the model's, i that of Plan::foreign[i - 1]
+  int32_t copy = 0;  // UNETD_COPY_TO_DOMAIN or FROM_DOMAIN, of `domain`
+  uint64_t copy_bytes = 0;  // a row
+};
+
+// Another domain that some operators of a plan work in.
+struct ForeignDomain {
+  std::shared_ptr<Backend> backend;
+  uint64_t arena_row_bytes = 0;
+  uint64_t workspace_bytes = 0;
+
+  uint64_t ArenaBytes(uint32_t rows) const { return arena_row_bytes * rows + workspace_bytes; }
 };
 
 struct Plan {
@@ -44,6 +56,9 @@ struct Plan {
   uint64_t output_row_bytes = 0;
   uint64_t workspace_bytes = 0;
   uint64_t thread_workspace_bytes = 0;
+
+  std::vector<ForeignDomain> foreign;
+  uint64_t copied_row_bytes = 0;  // between domains, at each step
 
   std::vector<AttentionNote> attention;
   std::vector<std::string> lowerings;  // what was decomposed and why

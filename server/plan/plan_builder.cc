@@ -35,15 +35,15 @@ Value PlanBuilder::Whole(const Value& x, size_t slices) {
 }
 
 Value PlanBuilder::ImageInput(const std::string& name, uint32_t channels, Size size, float scale,
-                              float shift) {
+                              float shift, Section section) {
   if (!status().ok()) return {};
   Value planar;
   planar.size = size;
   planar.dtype = graph_->context.dtype;
-  const int storage = graph_->AddStorage(
-      {StorageKind::kInput, planar.tokens(), channels, planar.dtype, Section::kStep});
+  const int storage =
+      graph_->AddStorage({StorageKind::kInput, planar.tokens(), channels, planar.dtype, section});
   graph_->inputs.push_back({name, {channels, size.h, size.w}, storage});
-  planar.slices.push_back({storage, 0, channels});
+  planar.slices.push_back({storage, 0, channels, channels});
   Node node = graph_->NewNode(UNETD_OP_LAYOUT, {&planar});
   graph_->Bind(node, UNETD_ARG_SRC0, planar);
   node.desc.args[UNETD_ARG_SRC0].stride = 0;
@@ -59,7 +59,7 @@ Value PlanBuilder::TokensInput(const std::string& name, uint32_t tokens, uint32_
   value.dtype = dtype;
   const int storage = graph_->AddStorage({StorageKind::kInput, tokens, channels, dtype, section});
   graph_->inputs.push_back({name, {tokens, channels}, storage});
-  value.slices.push_back({storage, 0, channels});
+  value.slices.push_back({storage, 0, channels, channels});
   return value;
 }
 
@@ -68,7 +68,7 @@ Value PlanBuilder::TimeInput() {
   Value value;
   const int storage =
       graph_->AddStorage({StorageKind::kTime, 1, 1, DType::kFloat32, Section::kSchedule});
-  value.slices.push_back({storage, 0, 1});
+  value.slices.push_back({storage, 0, 1, 1});
   return value;
 }
 

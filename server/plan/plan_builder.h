@@ -79,7 +79,9 @@ struct AttentionSpec {
   bool upcast_scores = false;
   bool bool_mask = false;
   std::string op = {};  // memory_efficient: xFormers' name, "" = best
-  Value mask = {};      // float32 [1, K] or [Q, K], additive
+  // What q, k and v are cast to where the backend works in another domain; {0}: as they are.
+  DType compute = DType{0};
+  Value mask = {};                                      // float32 [1, K] or [Q, K], additive
   std::vector<std::shared_ptr<Backend>> backends = {};  // asked in this order
   bool fallback_to_sdpa = false;  // if all refuse: the model's backend with kSdpa
 };
@@ -108,10 +110,10 @@ class PlanBuilder {
   const Context& context() const;
 
   // -- inputs: a block of each row holds them; staged once at entry (dtype as said) --
-  // [channels, h, w] from the request, times scale plus shift, as a channels-last value of the
-  // step.
+  // [channels, h, w] from the request, times scale plus shift, as a channels-last value; `section`
+  // as below.
   Value ImageInput(const std::string& name, uint32_t channels, Size size, float scale = 1,
-                   float shift = 0);
+                   float shift = 0, Section section = Section::kStep);
   // [tokens, channels]; `section` kCondition, or kStep for what changes with every step.
   Value TokensInput(const std::string& name, uint32_t tokens, uint32_t channels, DType dtype,
                     Section section = Section::kCondition);
@@ -126,6 +128,14 @@ class PlanBuilder {
   Value Attention(const Value& q, const Value& k, const Value& v, const AttentionSpec& spec);
   Value ResizeNearest(const Value& x, Size size);
   Value AveragePool2(const Value& x);
+  // KDownsample2D and KUpsample2D: half and double the size, see UNETD_RESIZE_BLUR_DOWN.
+  Value BlurDown2(const Value& x);
+  Value BlurUp2(const Value& x);
+  Value MeanTokens(const Value& x);  // [1, channels]
+  // a's tokens, then b's: a copy of both. They have one width and dtype.
+  Value ConcatTokens(const Value& a, const Value& b);
+  // x * by, where `by` is [1, channels] or [tokens, 1].
+  Value Multiply(const Value& x, const Value& by);
   // act(x * scale + shift) + residual, in the model's dtype unless said.
   Value Elementwise(const Value& x, Activation activation, float scale = 1, float shift = 0,
                     const Value& residual = {}, DType dtype = DType{0});
@@ -156,6 +166,8 @@ class PlanBuilder {
   // `x` itself if it has at most `slices` slices, else a copy of it in one buffer.
   Value Whole(const Value& x, size_t slices);
   Value Resize(const Value& x, uint32_t mode, Size size);
+  // Copies `x` to the tokens of `whole` from `first` on.
+  void CopyTokens(const Value& x, const Value& whole, uint32_t first);
 
   std::unique_ptr<Graph> graph_;
 };

@@ -140,6 +140,7 @@ Value PlanBuilder::Attention(const Value& q_in, const Value& k_in, const Value& 
   std::memcpy(attention.op, spec.op.data(), spec.op.size());
   node.backends = spec.backends;
   node.fallback_to_sdpa = spec.fallback_to_sdpa;
+  node.compute = spec.compute;
   graph_->Bind(node, UNETD_ARG_SRC0, q);
   graph_->Bind(node, UNETD_ARG_KEY, k);
   graph_->Bind(node, UNETD_ARG_VALUE, v);
@@ -162,6 +163,53 @@ Value PlanBuilder::ResizeNearest(const Value& x, Size size) {
 
 Value PlanBuilder::AveragePool2(const Value& x) {
   return Resize(x, UNETD_RESIZE_AVERAGE_2X2, {x.size.h / 2, x.size.w / 2});
+}
+
+Value PlanBuilder::BlurDown2(const Value& x) {
+  return Resize(x, UNETD_RESIZE_BLUR_DOWN, {x.size.h / 2, x.size.w / 2});
+}
+
+Value PlanBuilder::BlurUp2(const Value& x) {
+  return Resize(x, UNETD_RESIZE_BLUR_UP, {x.size.h * 2, x.size.w * 2});
+}
+
+Value PlanBuilder::MeanTokens(const Value& x) { return Resize(x, UNETD_RESIZE_MEAN, {1, 1}); }
+
+void PlanBuilder::CopyTokens(const Value& x_in, const Value& whole, uint32_t first) {
+  const Value x = Whole(x_in, UNETD_MAX_SEGMENTS);
+  const auto tokens = static_cast<uint32_t>(x.tokens());
+  // In the whole's section: a section writes its own buffers only.
+  Node node = graph_->NewNode(UNETD_OP_ELEMENTWISE, {&x, &whole});
+  node.desc.u.elementwise = {UNETD_ACT_NONE, 1, 0};
+  graph_->BindSegments(node, x);
+  graph_->Bind(node, UNETD_ARG_DST, SliceTokens(whole, first, tokens));
+  graph_->nodes.push_back(std::move(node));
+}
+
+Value PlanBuilder::ConcatTokens(const Value& a, const Value& b) {
+  if (!Usable({&a, &b})) return {};
+  if (a.channels() != b.channels() || a.dtype != b.dtype) {
+    Fail(Internal(fmt::format("layer '{}': tokens of {} and {} channels side by side",
+                              graph_->layer, a.channels(), b.channels())));
+    return {};
+  }
+  const Section section = graph_->NewNode(UNETD_OP_ELEMENTWISE, {&a, &b}).section;
+  const auto first = static_cast<uint32_t>(a.tokens());
+  const Value whole = graph_->NewValue({first + static_cast<uint32_t>(b.tokens()), 1}, a.channels(),
+                                       a.dtype, section);
+  CopyTokens(a, whole, 0);
+  CopyTokens(b, whole, first);
+  return whole;
+}
+
+Value PlanBuilder::Multiply(const Value& x, const Value& by_in) {
+  if (!Usable({&x, &by_in})) return {};
+  const Value by = Whole(by_in, 1);
+  Node node = graph_->NewNode(UNETD_OP_ELEMENTWISE, {&x, &by});
+  node.desc.u.elementwise = {UNETD_ACT_NONE, 1, 0};
+  graph_->BindSegments(node, x);
+  graph_->Bind(node, UNETD_ARG_ROW_SCALE, by);
+  return graph_->Finish(std::move(node), x.size, x.channels(), graph_->context.dtype);
 }
 
 Value PlanBuilder::Elementwise(const Value& x, Activation activation, float scale, float shift,

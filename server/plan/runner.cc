@@ -9,56 +9,51 @@
 namespace unetd {
 
 StatusOr<std::unique_ptr<Runner>> Runner::Create(std::shared_ptr<Backend> domain,
-                                                 std::shared_ptr<Ledger> ledger, uint32_t threads) {
+                                                 std::shared_ptr<Ledger> ledger, uint32_t threads,
+                                                 LedgerOf ledger_of) {
   if (!domain->owns_domain()) {
     return InvalidArgument(fmt::format(
         "backend '{}' owns no memory domain: a model cannot live on it", domain->name()));
   }
   if (threads == 0) threads = domain->info().threads;
   if (threads == 0) threads = CpuCount();
-  return std::unique_ptr<Runner>(
-      new Runner(std::move(domain), std::move(ledger), std::make_unique<Gang>(threads)));
+  if (ledger_of == nullptr) {
+    ledger_of = [limit = ledger->limit()](const std::string&) {
+      return std::make_shared<Ledger>(limit);
+    };
+  }
+  return std::unique_ptr<Runner>(new Runner(std::move(domain), std::move(ledger),
+                                            std::make_unique<Gang>(threads), std::move(ledger_of)));
 }
 
 Runner::Runner(std::shared_ptr<Backend> domain, std::shared_ptr<Ledger> ledger,
-               std::unique_ptr<Gang> gang)
-    : domain_(std::move(domain)), ledger_(std::move(ledger)), gang_(std::move(gang)) {}
-
-Runner::~Runner() { FreeArena(); }
-
-void Runner::FreeArena() {
-  domain_->Free(arena_, arena_bytes_);
-  ledger_->Release(LedgerAccount::kArena, arena_bytes_);
-  arena_ = nullptr;
-  arena_bytes_ = 0;
-}
+               std::unique_ptr<Gang> gang, LedgerOf ledger_of)
+    : domain_(domain),
+      gang_(std::move(gang)),
+      ledger_of_(std::move(ledger_of)),
+      arena_(std::move(domain), std::move(ledger)) {}
 
 Status Runner::Admit(const Plan& plan, uint32_t rows) {
   std::lock_guard lock(mutex_);
-  return Grow(plan.ArenaBytes(rows, threads()));
+  return Grow(plan, rows);
 }
 
-Status Runner::Grow(uint64_t bytes) {
-  if (bytes <= arena_bytes_) return OkStatus();
-  // The old arena holds nothing between two sections, so it goes first: the two never stand side by
-  // side.
-  const uint64_t old_bytes = arena_bytes_;
-  FreeArena();
-  Status status = Take(bytes);
-  if (!status.ok() && old_bytes != 0) (void)Take(old_bytes);
-  return status;
-}
-
-Status Runner::Take(uint64_t bytes) {
-  RETURN_IF_ERROR(ledger_->Reserve(LedgerAccount::kArena, bytes, "the arena"));
-  StatusOr<void*> memory = domain_->Allocate(bytes);
-  if (!memory.ok()) {
-    ledger_->Release(LedgerAccount::kArena, bytes);
-    return memory.status();
+Status Runner::Grow(const Plan& plan, uint32_t rows) {
+  RETURN_IF_ERROR(arena_.Grow(plan.ArenaBytes(rows, threads())));
+  for (const ForeignDomain& domain : plan.foreign) {
+    RETURN_IF_ERROR(ArenaIn(domain)
+                        .Grow(domain.ArenaBytes(rows))
+                        .WithContext(fmt::format("domain '{}': ", domain.backend->domain())));
   }
-  arena_ = static_cast<uint8_t*>(*memory);
-  arena_bytes_ = bytes;
   return OkStatus();
+}
+
+Arena& Runner::ArenaIn(const ForeignDomain& domain) {
+  std::unique_ptr<Arena>& arena = foreign_[domain.backend];
+  if (arena == nullptr) {
+    arena = std::make_unique<Arena>(domain.backend, ledger_of_(domain.backend->domain()));
+  }
+  return *arena;
 }
 
 Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks> rows,
@@ -67,7 +62,7 @@ Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks>
   std::lock_guard lock(mutex_);
   while (!rows.empty()) {
     const uint64_t fixed = plan.ArenaBytes(0, threads());
-    const uint64_t free = arena_bytes_ > fixed ? arena_bytes_ - fixed : 0;
+    const uint64_t free = arena_.bytes() > fixed ? arena_.bytes() - fixed : 0;
     const size_t fit = plan.arena_row_bytes ? free / plan.arena_row_bytes : rows.size();
     size_t part = 0;
     // Whole groups only: their rows may attend to one another.
@@ -77,7 +72,7 @@ Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks>
       if (part != 0 && end > fit) break;
       part = end;
     }
-    RETURN_IF_ERROR(Grow(plan.ArenaBytes(static_cast<uint32_t>(part), threads())));
+    RETURN_IF_ERROR(Grow(plan, static_cast<uint32_t>(part)));
     RETURN_IF_ERROR(RunPart(plan, section, rows.first(part), cancel));
     rows = rows.subspan(part);
   }
@@ -88,6 +83,7 @@ Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlo
                        const CancelFlag* cancel) {
   const size_t count = rows.size();
   addresses_.resize(count * UNETD_SPACE_COUNT);
+  foreign_addresses_.resize(count);
   groups_.resize(count * 2);
   unetd_exec exec{};
   exec.struct_size = sizeof(exec);
@@ -101,7 +97,7 @@ Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlo
     const auto set = [&](int space, uint8_t* address) {
       addresses_[space * count + row] = address;
     };
-    set(UNETD_SPACE_ARENA, arena_ + row * plan.arena_row_bytes);
+    set(UNETD_SPACE_ARENA, arena_.data() + row * plan.arena_row_bytes);
     set(UNETD_SPACE_INPUT, blocks.input);
     set(UNETD_SPACE_CONDITION, blocks.condition);
     set(UNETD_SPACE_SCHEDULE, blocks.schedule);
@@ -116,7 +112,7 @@ Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlo
         last ? static_cast<uint32_t>(row) - groups_[row] + 1 : groups_[count + row + 1];
   }
   exec.gang = gang_->abi();
-  exec.workspace = arena_ + count * plan.arena_row_bytes;
+  exec.workspace = arena_.data() + count * plan.arena_row_bytes;
   exec.thread_workspace = exec.workspace + plan.workspace_bytes;
   exec.thread_workspace_stride = plan.thread_workspace_bytes;
   static_assert(sizeof(CancelFlag) == sizeof(uint32_t));
@@ -124,9 +120,39 @@ Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlo
   for (const PlannedOp& op : plan.sections[static_cast<int>(section)]) {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed) != 0)
       return Cancelled("cancelled while running");
-    if (Status status = op.prepared.Run(exec, op.args); !status.ok()) {
+    if (Status status = RunOp(plan, op, exec); !status.ok()) {
       return status.WithContext(fmt::format("layer '{}', {}: ", op.layer, op.text));
     }
+  }
+  return OkStatus();
+}
+
+Status Runner::RunOp(const Plan& plan, const PlannedOp& op, unetd_exec exec) {
+  if (op.domain == 0) return op.prepared.Run(exec, op.args);
+  const ForeignDomain& domain = plan.foreign[op.domain - 1];
+  uint8_t* const arena = ArenaIn(domain).data();
+  for (uint32_t row = 0; row < exec.rows; ++row)
+    foreign_addresses_[row] = arena + row * domain.arena_row_bytes;
+  if (op.copy != 0) return Copy(domain, op, exec);
+  for (auto& space : exec.spaces) space = nullptr;
+  exec.spaces[UNETD_SPACE_ARENA] = foreign_addresses_.data();
+  exec.gang = nullptr;
+  exec.workspace = arena + exec.rows * domain.arena_row_bytes;
+  exec.thread_workspace = nullptr;
+  exec.thread_workspace_stride = 0;
+  return op.prepared.Run(exec, op.args);
+}
+
+Status Runner::Copy(const ForeignDomain& domain, const PlannedOp& op, const unetd_exec& exec) {
+  const unetd_operand& src = op.args.args[UNETD_ARG_SRC0];
+  const unetd_operand& dst = op.args.args[UNETD_ARG_DST];
+  const bool to = op.copy == UNETD_COPY_TO_DOMAIN;
+  for (uint32_t row = 0; row < exec.rows; ++row) {
+    uint8_t* const foreign = foreign_addresses_[row] + (to ? dst : src).offset;
+    const unetd_operand& ours = to ? src : dst;
+    uint8_t* const here = exec.spaces[ours.space][row] + ours.offset;
+    RETURN_IF_ERROR(
+        domain.backend->Copy(to ? foreign : here, to ? here : foreign, op.copy_bytes, op.copy));
   }
   return OkStatus();
 }

@@ -1,15 +1,17 @@
 // Runner: one a domain. Owns the gang of threads (host) and the arena, and runs a plan's sections
-// for rows.
+// for rows. For plans with operators in other domains it holds an arena in each of those too.
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
 
+#include "server/plan/arena.h"
 #include "server/plan/gang.h"
-#include "server/plan/ledger.h"
 #include "server/plan/plan.h"
 
 namespace unetd {
@@ -29,18 +31,21 @@ using CancelFlag = std::atomic<uint32_t>;
 
 class Runner {
  public:
-  // `threads` 0: what the backend's info asks for.
+  // The ledger of a memory domain.
+  using LedgerOf = std::function<std::shared_ptr<Ledger>(const std::string& domain)>;
+
+  // `threads` 0: what the backend's info asks for. `ledger_of` is asked when a plan first works in
+  // another domain; null: each gets one with the limit of `ledger`.
   static StatusOr<std::unique_ptr<Runner>> Create(std::shared_ptr<Backend> domain,
                                                   std::shared_ptr<Ledger> ledger,
-                                                  uint32_t threads = 0);
-  ~Runner();
+                                                  uint32_t threads = 0, LedgerOf ledger_of = {});
 
   const std::shared_ptr<Backend>& domain() const { return domain_; }
-  Ledger& ledger() { return *ledger_; }
+  Ledger& ledger() { return *arena_.ledger(); }
   const unetd_gang* gang() const { return gang_->abi(); }
   uint32_t threads() const { return gang_->threads(); }
 
-  // Makes the arena large enough for `rows` rows of `plan`; kResourceExhausted over the ledger's
+  // Makes the arenas large enough for `rows` rows of `plan`; kResourceExhausted over a ledger's
   // limit.
   Status Admit(const Plan& plan, uint32_t rows);
   // Runs one section for `rows` (any number: in parts of the admitted rows). One caller at a time
@@ -50,21 +55,23 @@ class Runner {
 
  private:
   Runner(std::shared_ptr<Backend> domain, std::shared_ptr<Ledger> ledger,
-         std::unique_ptr<Gang> gang);
+         std::unique_ptr<Gang> gang, LedgerOf ledger_of);
+  Status Grow(const Plan& plan, uint32_t rows);
   Status RunPart(const Plan& plan, Section section, std::span<const RowBlocks> rows,
                  const CancelFlag* cancel);
-  Status Grow(uint64_t bytes);
-  Status Take(uint64_t bytes);
-  void FreeArena();
+  Status RunOp(const Plan& plan, const PlannedOp& op, unetd_exec exec);
+  Status Copy(const ForeignDomain& domain, const PlannedOp& op, const unetd_exec& exec);
+  Arena& ArenaIn(const ForeignDomain& domain);
 
   std::shared_ptr<Backend> domain_;
-  std::shared_ptr<Ledger> ledger_;
   std::unique_ptr<Gang> gang_;
+  LedgerOf ledger_of_;
   std::mutex mutex_;
-  uint8_t* arena_ = nullptr;
-  uint64_t arena_bytes_ = 0;
-  std::vector<uint8_t*> addresses_;  // [space][row], kept so that running takes no memory
-  std::vector<uint32_t> groups_;     // [first, size][row]
+  Arena arena_;
+  std::map<std::shared_ptr<Backend>, std::unique_ptr<Arena>> foreign_;
+  std::vector<uint8_t*> addresses_;          // [space][row], kept so that running takes no memory
+  std::vector<uint8_t*> foreign_addresses_;  // [row], of the foreign arena of one operator
+  std::vector<uint32_t> groups_;             // [first, size][row]
 };
 
 }  // namespace unetd

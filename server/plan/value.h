@@ -21,11 +21,12 @@ struct Size {
 enum class Section { kCondition = 0, kSchedule = 1, kStep = 2 };
 inline constexpr int kSectionCount = 3;
 
-// Some channels of one buffer.
+// Some channels of one buffer: token t's begin at element first + t * stride.
 struct ChannelSlice {
   int storage = -1;
-  uint32_t first = 0;
+  uint64_t first = 0;
   uint32_t channels = 0;
+  uint64_t stride = 0;
 };
 
 // An image (channels-last, h * w tokens), a sequence (h = tokens, w = 1) or a vector (one token): a
@@ -48,5 +49,10 @@ struct Value {
 Value Concat(const Value& a, const Value& b);
 // Channels [first, first + channels) of `value`, with no copy.
 Value SliceChannels(const Value& value, uint32_t first, uint32_t channels);
+// Tokens [first, first + tokens) of `value` as a sequence, with no copy.
+Value SliceTokens(const Value& value, uint32_t first, uint32_t tokens);
+// A vector of tokens * channels in one slice, as diffusers' reshape(tokens, channels), with no
+// copy.
+Value SplitTokens(const Value& value, uint32_t tokens);
 
 }  // namespace unetd

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/attention/processor_text.h"
 #include "server/base/text.h"
 #include "server/rpc/status_codec.h"
 
@@ -69,7 +70,27 @@ void FillPlan(const PlanInfo& info, v1::Plan& out) {
   out.set_arena_row_bytes(info.arena_row_bytes);
   out.set_block_row_bytes(info.block_row_bytes);
   out.set_packed_bytes(info.packed_bytes);
+  out.set_copied_row_bytes(info.copied_row_bytes);
   for (const std::string& lowering : info.lowerings) out.add_lowerings(lowering);
+}
+
+void FillProcessor(const ProcessorRow& row, v1::Processor& out) {
+  out.set_name(std::string(row.name));
+  out.set_summary(std::string(row.summary));
+  out.set_projection(std::string(ProjectionName(row.projection)));
+  out.set_algorithm(std::string(AlgorithmName(row.algorithm)));
+  out.set_memory(std::string(AlgorithmMemory(row.algorithm)));
+  out.set_takes_weights(row.TakesWeights());
+  out.set_example(ExampleRule(row));
+  for (const std::string_view text : QuirkTexts(row)) out.add_notes(std::string(text));
+  for (const OptionSpec& spec : row.options) {
+    v1::ProcessorOption& option = *out.add_options();
+    option.set_name(std::string(spec.name));
+    option.set_type(OptionTypeText(spec));
+    option.set_required(spec.required);
+    option.set_fallback(std::string(spec.fallback));
+    option.set_meaning(std::string(spec.meaning));
+  }
 }
 
 Status Describe(const Server& server, const v1::DescribeModelRequest& request,
@@ -110,6 +131,15 @@ grpc::ServerUnaryReactor* AdminService::DescribeModel(grpc::CallbackServerContex
                                                       v1::DescribeModelResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(Describe(server_, *request, *response)));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::ListProcessors(grpc::CallbackServerContext* context,
+                                                       const v1::ListProcessorsRequest*,
+                                                       v1::ListProcessorsResponse* response) {
+  for (const ProcessorRow& row : Processors()) FillProcessor(row, *response->add_processors());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
   return reactor;
 }
 

@@ -17,6 +17,10 @@ class AdminService final : public v1::Admin::CallbackService {
                                           const v1::DescribeModelRequest* request,
                                           v1::DescribeModelResponse* response) override;
 
+  grpc::ServerUnaryReactor* ListProcessors(grpc::CallbackServerContext* context,
+                                           const v1::ListProcessorsRequest* request,
+                                           v1::ListProcessorsResponse* response) override;
+
  private:
   Server& server_;
 };

@@ -39,7 +39,7 @@ std::string RetryDetails(const Status& status) {
 grpc::Status ToGrpc(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const auto code = static_cast<grpc::StatusCode>(status.code());
-  if (status.code() == Code::kResourceExhausted) {
+  if (status.retry_helps()) {
     return grpc::Status(code, status.message(), RetryDetails(status));
   }
   return grpc::Status(code, status.message());

@@ -7,8 +7,8 @@
 
 namespace unetd {
 
-// The same code and message. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo in its details: the
-// queue or the memory may be free again soon.
+// The same code and message. Where a retry helps (a full queue, memory that other requests hold),
+// the details carry a google.rpc.RetryInfo.
 grpc::Status ToGrpc(const Status& status);
 
 }  // namespace unetd

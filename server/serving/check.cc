@@ -53,6 +53,10 @@ void AppendModel(const ModelDescription& model, std::string& text) {
           "packed weights\n",
           plan.shape, plan.operators, HumanBytes(plan.arena_row_bytes),
           HumanBytes(plan.block_row_bytes), HumanBytes(plan.packed_bytes));
+      if (plan.copied_row_bytes != 0) {
+        text += Format("      {} a row and step cross between domains\n",
+                       HumanBytes(plan.copied_row_bytes));
+      }
       for (const std::string& lowering : plan.lowerings) {
         text += Format("      lowered: {}\n", lowering);
       }

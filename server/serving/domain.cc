@@ -13,12 +13,12 @@ constexpr uint64_t kPlanCacheBytes = uint64_t{256} << 20;
 }  // namespace
 
 StatusOr<std::unique_ptr<Domain>> Domain::Create(std::shared_ptr<Backend> backend,
-                                                 std::shared_ptr<Ledger> ledger,
+                                                 const Runner::LedgerOf& ledger_of,
                                                  size_t queue_limit) {
   auto domain = std::make_unique<Domain>();
   domain->backend = backend;
-  domain->ledger = std::move(ledger);
-  ASSIGN_OR_RETURN(domain->runner, Runner::Create(backend, domain->ledger));
+  domain->ledger = ledger_of(backend->domain());
+  ASSIGN_OR_RETURN(domain->runner, Runner::Create(backend, domain->ledger, 0, ledger_of));
   domain->packed = std::make_unique<PackedStore>(backend, domain->ledger);
   domain->plans = std::make_unique<PlanCache>(domain->ledger, kPlanCacheBytes);
   domain->executor = std::make_unique<Executor>(queue_limit);

@@ -21,10 +21,10 @@ struct Domain {
   std::unique_ptr<PlanCache> plans;
   std::unique_ptr<Executor> executor;  // last: its jobs use all of the above
 
-  // `ledger`: of the memory domain, shared by all backends that own memory in it; `queue_limit`:
-  // the executor's.
+  // `ledger_of`: of a memory domain, shared by all backends that own memory in it, and kept for as
+  // long as this; `queue_limit`: the executor's.
   static StatusOr<std::unique_ptr<Domain>> Create(std::shared_ptr<Backend> backend,
-                                                  std::shared_ptr<Ledger> ledger,
+                                                  const Runner::LedgerOf& ledger_of,
                                                   size_t queue_limit);
 
   // kResourceExhausted if `rows` rows of `plan`, at `steps` schedule blocks a row, could not run

@@ -90,7 +90,8 @@ Status Executor::Core::Admit(const EntryPtr& entry) {
   }
   if (all_.size() > queue_limit_) {
     return ResourceExhausted(
-        Format("Exceeds maximum queue size: {} requests wait already", queue_limit_));
+               Format("Exceeds maximum queue size: {} requests wait already", queue_limit_))
+        .WithRetry();
   }
   entry->state = State::kPreparing;
   entry->all = all_.insert(all_.end(), entry);

@@ -57,7 +57,7 @@ struct BoundLayer {
 
 struct LayerInfo {
   std::string name;
-  std::string kind;  // "self" or "cross"
+  std::string kind;  // "self", "cross" or "added_kv"
   uint32_t heads = 0;
   uint32_t head_dim = 0;
   uint32_t query_dim = 0;
@@ -71,8 +71,9 @@ struct PlanInfo {
   std::string shape;  // the UNet's inputs, as people read them
   uint64_t operators = 0;
   uint64_t arena_row_bytes = 0;
-  uint64_t block_row_bytes = 0;  // what a request holds a row, at one step
-  uint64_t packed_bytes = 0;     // weights that the plan refers to, shared ones too
+  uint64_t block_row_bytes = 0;   // what a request holds a row, at one step
+  uint64_t packed_bytes = 0;      // weights that the plan refers to, shared ones too
+  uint64_t copied_row_bytes = 0;  // to other domains and back, a row and step
   std::vector<std::string> lowerings;
 };
 

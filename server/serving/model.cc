@@ -81,8 +81,8 @@ Status ServedModel::Open(const BackendRegistry& registry, Domain& domain) {
     snapshot->weights = weights_;
     snapshot->dtype = settings_.dtype;
     snapshot->domain = domain_;
-    ASSIGN_OR_RETURN(snapshot->bindings,
-                     BindVariant(variant, unet_->layers(), registry, domain_->backend));
+    ASSIGN_OR_RETURN(snapshot->bindings, BindVariant(variant, unet_->layers(), registry,
+                                                     domain_->backend, settings_.dtype));
     snapshot->SetFingerprint(settings_.path.string());
     variants_.push_back(std::move(snapshot));
     arms.push_back({variant.name, variant.weight});

@@ -39,7 +39,7 @@ BoundLayer ServedModel::Bound(size_t variant, const AttentionLayer& layer) const
   bound.variant = snapshot.variant;
   if (const LayerBinding* binding = snapshot.bindings.Find(layer.name)) {
     bound.processor = binding->processor->name;
-    bound.algorithm = AlgorithmName(binding->processor->algorithm);
+    bound.algorithm = AlgorithmName(binding->algorithm);
     bound.rule = binding->rule;
     bound.options = binding->OptionsText();
   }
@@ -65,7 +65,7 @@ ModelDescription ServedModel::Describe() const {
   for (const AttentionLayer& layer : unet_->layers()) {
     LayerInfo info;
     info.name = layer.name;
-    info.kind = layer.is_cross() ? "cross" : "self";
+    info.kind = layer.has_added_kv() ? "added_kv" : layer.is_cross() ? "cross" : "self";
     info.heads = layer.heads;
     info.head_dim = layer.head_dim;
     info.query_dim = layer.query_dim;
@@ -83,6 +83,7 @@ ModelDescription ServedModel::Describe() const {
     info.arena_row_bytes = plan.arena_row_bytes;
     info.block_row_bytes = plan.BlockBytes(1, 1);
     for (const auto& packed : plan.packed) info.packed_bytes += packed->bytes();
+    info.copied_row_bytes = plan.copied_row_bytes;
     info.lowerings = plan.lowerings;
     description.plans.push_back(std::move(info));
   }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "server/attention/row_checks.h"
 #include "server/base/text.h"
 #include "server/tensor/convert.h"
 
@@ -64,6 +65,10 @@ Status CheckVersion(std::string_view model, std::string_view version) {
   if (error == std::errc() && number == 1) return OkStatus();
   return NotFound(
       Format("Request for unknown model: {} version {} is not found", Quoted(model), version));
+}
+
+Status CheckGroup(const Snapshot& snapshot, const UNetShape& shape, uint32_t rows) {
+  return CheckRowGroup(snapshot.bindings, rows, shape.attention_mask != 0, shape.text_mask);
 }
 
 Status CheckRows(const ServedModel& model, int64_t rows) {

@@ -32,6 +32,10 @@ StatusOr<CheckedDenoise> CheckDenoise(const ServedModel& model, const DenoiseReq
 
 // -- for both --
 
+// For the processors of the variant that see more than one row: `rows` are what runs at once, with
+// guidance twice the batch. They are one group of the runner's.
+Status CheckGroup(const Snapshot& snapshot, const UNetShape& shape, uint32_t rows);
+
 // At most max_batch rows.
 Status CheckRows(const ServedModel& model, int64_t rows);
 // Values that no plan checks: labels within their table.

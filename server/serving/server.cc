@@ -123,6 +123,7 @@ std::shared_ptr<CallHandle> Server::Infer(InferRequest request, InferCallback do
         ASSIGN_OR_RETURN(JobContext context, impl_->Assign(request));
         variant = context.snapshot->variant;
         ASSIGN_OR_RETURN(CheckedInfer checked, CheckInfer(*context.model, request));
+        RETURN_IF_ERROR(CheckGroup(*context.snapshot, checked.shape, checked.rows));
         return std::pair(std::move(context), std::move(checked));
       });
   if (!job.ok()) {
@@ -145,6 +146,13 @@ std::shared_ptr<CallHandle> Server::Denoise(DenoiseRequest request,
         ASSIGN_OR_RETURN(JobContext context, impl_->Assign(request));
         variant = context.snapshot->variant;
         ASSIGN_OR_RETURN(CheckedDenoise checked, CheckDenoise(*context.model, request));
+        const uint32_t rows = DenoiseRun::Rows(checked.batch, checked.options);
+        Status group = CheckGroup(*context.snapshot, checked.shape, rows);
+        if (!group.ok() && rows != checked.batch) {
+          return group.WithContext(
+              Format("guidance runs the {} rows twice at once: ", checked.batch));
+        }
+        RETURN_IF_ERROR(group);
         return std::pair(std::move(context), std::move(checked));
       });
   if (!job.ok()) {

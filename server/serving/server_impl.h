@@ -31,6 +31,8 @@ struct Server::Impl {
                const Status& status, TimePoint arrived);
 
   Status Load();
+  // The one ledger of a memory domain ("host", "cuda", ...).
+  std::shared_ptr<Ledger> LedgerOf(const std::string& memory_domain);
   StatusOr<Domain*> DomainOf(const std::string& backend);
 
   const Settings settings;
@@ -39,6 +41,7 @@ struct Server::Impl {
   BackendRegistry backends;
   mutable std::mutex mutex;  // of models
   std::shared_ptr<const ModelRegistry> models;
+  std::mutex ledgers_mutex;
   std::map<std::string, std::shared_ptr<Ledger>> ledgers;  // by memory domain
   std::map<std::string, std::unique_ptr<Domain>> domains;  // by backend; fixed once loaded
   std::atomic<bool> loaded{false};

@@ -25,14 +25,21 @@ double Seconds(TimePoint since) {
 
 }  // namespace
 
+std::shared_ptr<Ledger> Server::Impl::LedgerOf(const std::string& memory_domain) {
+  std::lock_guard lock(ledgers_mutex);
+  std::shared_ptr<Ledger>& ledger = ledgers[memory_domain];
+  if (ledger == nullptr) ledger = std::make_shared<Ledger>(MemoryLimit(settings));
+  return ledger;
+}
+
 StatusOr<Domain*> Server::Impl::DomainOf(const std::string& backend) {
   if (const auto found = domains.find(backend); found != domains.end()) return found->second.get();
   ASSIGN_OR_RETURN(std::shared_ptr<Backend> opened, backends.Find(backend));
-  std::shared_ptr<Ledger>& ledger = ledgers[opened->domain()];
-  if (ledger == nullptr) ledger = std::make_shared<Ledger>(MemoryLimit(settings));
   ASSIGN_OR_RETURN(
       std::unique_ptr<Domain> domain,
-      Domain::Create(std::move(opened), ledger, static_cast<size_t>(settings.server.limits.queue)));
+      Domain::Create(
+          std::move(opened), [this](const std::string& name) { return LedgerOf(name); },
+          static_cast<size_t>(settings.server.limits.queue)));
   Domain* const pointer = domain.get();
   domains.emplace(backend, std::move(domain));
   return pointer;

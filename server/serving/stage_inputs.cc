@@ -4,6 +4,7 @@
 
 #include "server/base/text.h"
 #include "server/tensor/convert.h"
+#include "server/unet/stage_row.h"
 #include "server/unet/unet_inputs.h"
 
 namespace unetd {
@@ -24,7 +25,7 @@ Status StageInputs(RequestBlocks& blocks, const std::vector<NamedTensor>& tensor
     const auto* data = static_cast<const uint8_t*>(tensor.view.data);
     for (uint32_t i = 0; i < rows; ++i) {
       row.data = data + i * row.bytes;
-      if (Status status = Convert(row, input->dtype, blocks.Input(*input, first + i));
+      if (Status status = StageRow(tensor.name, row, input->dtype, blocks.Input(*input, first + i));
           !status.ok()) {
         return status.WithContext(Format("input '{}', row {}: ", tensor.name, i));
       }

@@ -4,15 +4,15 @@
 #include <string_view>
 
 #include "server/unet/config_reader.h"
+#include "server/unet/unet_config.h"
 
 namespace unetd {
 
 enum class BlockSide { kDown, kUp };
 
-// True for the CrossAttn block of `side`, false for the plain one. Anything else is failed at
-// `where`: not built yet, what diffusers itself cannot run in this model, or unknown. A leading
-// "UNetRes" is dropped, as in diffusers.
-bool IsCrossBlock(ConfigReader& reader, BlockSide side, const std::string& where,
-                  std::string_view type);
+// What `type` is on `side`. What diffusers itself cannot run in this model, and unknown ones, are
+// failed at `where`. A leading "UNetRes" is dropped, as in diffusers.
+BlockKind KindOfBlock(ConfigReader& reader, BlockSide side, const std::string& where,
+                      std::string_view type);
 
 }  // namespace unetd

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "server/base/text.h"
 #include "server/unet/block_types.h"
-#include "server/unet/unet_layout.h"
 
 namespace unetd {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 constexpr size_t kMaxLevels = 10;
 constexpr Range kLayers{1, 64};
 constexpr Range kDepth{0, 256};
-constexpr size_t kMaxAttentionLayers = 8192;
 
 using Json = ConfigReader::Json;
 using Depths = std::vector<uint32_t>;
@@ -35,10 +35,10 @@ void ReadTypes(ConfigReader& reader, UNetConfig& config) {
   }
   config.levels.resize(down.size());
   for (size_t i = 0; i < down.size(); ++i) {
-    config.levels[i].down_cross =
-        IsCrossBlock(reader, BlockSide::kDown, Format("down_block_types[{}]", i), down[i]);
-    config.levels[down.size() - 1 - i].up_cross =
-        IsCrossBlock(reader, BlockSide::kUp, Format("up_block_types[{}]", i), up[i]);
+    config.levels[i].down =
+        KindOfBlock(reader, BlockSide::kDown, Format("down_block_types[{}]", i), down[i]);
+    config.levels[down.size() - 1 - i].up =
+        KindOfBlock(reader, BlockSide::kUp, Format("up_block_types[{}]", i), up[i]);
   }
 }
 
@@ -51,7 +51,7 @@ void ReadMidType(ConfigReader& reader, UNetConfig& config) {
   } else if (*value == "UNetMidBlock2D") {
     config.mid = MidBlock::kPlain;
   } else if (*value == "UNetMidBlock2DSimpleCrossAttn") {
-    reader.NotBuilt("mid_block_type", *value);
+    config.mid = MidBlock::kSimple;
   } else {
     reader.Fail("mid_block_type",
                 ShownJson(*value) +
@@ -105,9 +105,9 @@ void ReadDepths(ConfigReader& reader, UNetConfig& config) {
     LevelConfig& level = config.levels[i];
     const size_t up = count - 1 - i;  // the up block of this level, in the order of the up blocks
     const std::string where = depths.is_array() ? Format("{}[{}]", kKey, i) : kKey;
-    if (level.down_cross)
+    if (level.down == BlockKind::kCross)
       level.down_depths = DepthsOf(reader, where, EntryOf(depths, i), level.layers);
-    if (!level.up_cross) continue;
+    if (level.up != BlockKind::kCross) continue;
     level.up_depths =
         reverse == nullptr
             ? DepthsOf(reader, where, EntryOf(depths, i), level.layers + 1)
@@ -129,63 +129,101 @@ void ReadWidths(ConfigReader& reader, UNetConfig& config) {
                               count, ShownJson(list)));
   }
   const auto layers = reader.Counts("layers_per_block", 2, count, kLayers);
-  const auto heads = reader.Counts("attention_head_dim", 8, count, kChannels, true);
+  const auto head_dims = reader.Counts("attention_head_dim", 8, count, kChannels, true);
   const auto cross = reader.Counts("cross_attention_dim", 1280, count, kChannels);
+  const Json* cross_key = reader.Find("cross_attention_dim");
+  if (cross_key == nullptr || !cross_key->is_array()) config.cross_dim = cross.front();
   const auto only = reader.Bools("only_cross_attention", false, count);
   for (size_t i = 0; i < count; ++i) {
     LevelConfig& level = config.levels[i];
     level.channels = reader.CountOf(Format("block_out_channels[{}]", i), list[i], kChannels);
     level.layers = layers[i];
-    level.heads = heads[i];
+    level.attention_head_dim = head_dims[i];
     level.cross_dim = cross[i];
     level.only_cross = only[i];
   }
 }
 
-void CheckHeads(ConfigReader& reader, const UNetConfig& config) {
-  for (size_t i = 0; i < config.levels.size(); ++i) {
-    const LevelConfig& level = config.levels[i];
-    const bool mid = i + 1 == config.levels.size() && config.mid == MidBlock::kCrossAttn;
-    if (!level.down_cross && !level.up_cross && !mid) continue;
-    if (level.heads == 0 || level.heads > level.channels) {
-      const std::string got = level.heads == 0 ? "null" : Format("{}", level.heads);
-      reader.Fail("attention_head_dim",
-                  Format("{} at level {}: expected 1 to {} heads (block_out_channels[{}]); in "
-                         "these blocks the key is the number of heads",
-                         got, i, level.channels, i));
-    }
+bool HasResnetBlock2D(const UNetConfig& config) {
+  if (config.mid != MidBlock::kNone) return true;
+  return std::any_of(config.levels.begin(), config.levels.end(),
+                     [](const LevelConfig& level) { return !IsK(level.down) || !IsK(level.up); });
+}
+
+void ReadNorms(ConfigReader& reader, UNetConfig& config) {
+  constexpr char kGroups[] = "norm_num_groups", kShift[] = "resnet_time_scale_shift";
+  const auto is_k = [](const LevelConfig& level) { return IsK(level.down) && IsK(level.up); };
+  const bool all_k = std::all_of(config.levels.begin(), config.levels.end(), is_k);
+  const bool null = reader.Find(kGroups) != nullptr && reader.IsNull(kGroups);
+  if (null && !all_k) {
+    reader.Fail(kGroups, "null, which only K blocks can do without; expected a number");
+  }
+  config.norm_num_groups = null ? 0 : reader.Count(kGroups, 32, kChannels);
+  config.norm_eps = static_cast<float>(reader.Number("norm_eps", 1e-5));
+  if (!(config.norm_eps >= 0))
+    reader.Fail("norm_eps", Format("expected a number >= 0, got {}", config.norm_eps));
+  const std::string shift = reader.Text(kShift, "default");
+  config.scale_shift = shift == "scale_shift";
+  if (!config.scale_shift && shift != "default" && HasResnetBlock2D(config)) {
+    reader.Fail(kShift, Quoted(shift) +
+                            ": diffusers runs these blocks with 'default' or "
+                            "'scale_shift' only");
   }
 }
 
-void CheckGroups(ConfigReader& reader, const UNetConfig& config, const UNetLayout& layout) {
-  const auto check = [&](const std::string& norm, uint32_t channels) {
-    if (channels % config.norm_num_groups == 0) return;
-    reader.Fail("norm_num_groups",
-                Format("{} does not divide the {} channels of {} (see block_out_channels)",
-                       config.norm_num_groups, channels, norm));
+float ReadFactor(ConfigReader& reader, const char* key) {
+  const float factor = static_cast<float>(reader.Number(key, 1));
+  if (!std::isnormal(factor))
+    reader.Fail(key, Format("expected a number other than 0, got {}", factor));
+  return factor;
+}
+
+// What only some blocks read; a wrong value is no error where there are none of them.
+void ReadSimpleKeys(ConfigReader& reader, UNetConfig& config) {
+  config.skip_time_act = reader.Bool("resnet_skip_time_act", false);
+  const auto is_scaled = [](const LevelConfig& level) {
+    return level.down == BlockKind::kResnet || level.up == BlockKind::kResnet ||
+           level.down == BlockKind::kSimple || level.up == BlockKind::kSimple;
   };
-  for (const BlockLayout* block : layout.InModuleOrder()) {
-    for (const ResnetLayout& resnet : block->resnets) {
-      check(resnet.path + ".norm1", resnet.in_channels);
-      check(resnet.path + ".norm2", resnet.out_channels);
-    }
+  reader.Number("resnet_out_scale_factor", 1);
+  if (std::any_of(config.levels.begin(), config.levels.end(), is_scaled))
+    config.resnet_out_scale_factor = ReadFactor(reader, "resnet_out_scale_factor");
+  const auto is_simple = [](const LevelConfig& level) {
+    return level.down == BlockKind::kSimple || level.up == BlockKind::kSimple;
+  };
+  const bool used = config.mid == MidBlock::kSimple ||
+                    std::any_of(config.levels.begin(), config.levels.end(), is_simple);
+  const std::string norm = reader.TextOrNone("cross_attention_norm");
+  if (norm == "layer_norm") config.cross_norm = NormCross::kLayerNorm;
+  if (norm == "group_norm") config.cross_norm = NormCross::kGroupNorm;
+  if (used && !norm.empty() && config.cross_norm == NormCross::kNone) {
+    reader.Fail("cross_attention_norm",
+                Quoted(norm) + ": expected null, 'layer_norm' or 'group_norm'");
   }
-  check("conv_norm_out", config.levels.front().channels);
+  // null: as only_cross_attention says, if that is one value for all.
+  const Json* only = reader.Find("only_cross_attention");
+  const bool one = only != nullptr && only->is_boolean() && *only == true;
+  config.mid_only_cross = reader.Bool("mid_block_only_cross_attention", one);
 }
 
-// One text serves all layers, so all that read it must agree on its width.
-void CheckText(ConfigReader& reader, const UNetLayout& layout) {
-  const std::vector<AttentionLayer> layers = ListLayers(layout);
-  const AttentionLayer* first = nullptr;
-  for (const AttentionLayer& layer : layers) {
-    if (!layer.is_cross()) continue;
-    if (first == nullptr) first = &layer;
-    if (layer.cross_dim != first->cross_dim) {
-      reader.Fail("cross_attention_dim",
-                  Format("{} reads a text {} wide, {} one {} wide, and there is one text for "
-                         "all",
-                         first->name, first->cross_dim, layer.name, layer.cross_dim));
-    }
+void ReadAttentionType(ConfigReader& reader, UNetConfig& config) {
+  const auto is_cross = [](const LevelConfig& level) {
+    return level.down == BlockKind::kCross || level.up == BlockKind::kCross;
+  };
+  const bool transformers = config.mid == MidBlock::kCrossAttn ||
+                            std::any_of(config.levels.begin(), config.levels.end(), is_cross);
+  if (reader.Bool("dual_cross_attention", false) && transformers) {
+    reader.Fail("dual_cross_attention",
+                "true: diffusers itself cannot run it in a UNet2DConditionModel "
+                "(DualTransformer2DModel takes no encoder_attention_mask)");
+  }
+  const std::string type = reader.Text("attention_type", "default");
+  if (type == "gated") config.gligen = Gligen::kText;
+  if (type == "gated-text-image") config.gligen = Gligen::kTextImage;
+  if (config.gligen != Gligen::kNone && config.cross_dim == 0) {
+    reader.Fail("attention_type", Quoted(type) +
+                                      " needs cross_attention_dim to be one integer, got " +
+                                      ShownJson(*reader.Find("cross_attention_dim")));
   }
 }
 
@@ -200,29 +238,10 @@ void ReadLevels(ConfigReader& reader, UNetConfig& config) {
   config.upcast_attention = reader.Bool("upcast_attention", false);
   reader.Bool("use_linear_projection", false);  // the same numbers either way
   config.downsample_padding = reader.Count("downsample_padding", 1, {0, 1});
-  if (reader.Find("norm_num_groups") != nullptr && reader.IsNull("norm_num_groups")) {
-    reader.Fail("norm_num_groups", "null is for K blocks, which are not built yet");
-  }
-  config.norm_num_groups = reader.Count("norm_num_groups", 32, kChannels);
-  config.norm_eps = static_cast<float>(reader.Number("norm_eps", 1e-5));
-  if (!(config.norm_eps >= 0))
-    reader.Fail("norm_eps", Format("expected a number >= 0, got {}", config.norm_eps));
-  config.mid_block_scale_factor = static_cast<float>(reader.Number("mid_block_scale_factor", 1));
-  if (!std::isnormal(config.mid_block_scale_factor)) {
-    reader.Fail("mid_block_scale_factor",
-                Format("expected a number other than 0, got {}", config.mid_block_scale_factor));
-  }
-  if (!reader.status().ok()) return;
-  CheckHeads(reader, config);
-  if (!reader.status().ok()) return;
-  const UNetLayout layout = MakeLayout(config);
-  if (layout.attention_layers > kMaxAttentionLayers) {
-    return reader.Fail("transformer_layers_per_block",
-                       Format("{} attention layers in all, at most {} are served",
-                              layout.attention_layers, kMaxAttentionLayers));
-  }
-  CheckGroups(reader, config, layout);
-  CheckText(reader, layout);
+  ReadNorms(reader, config);
+  config.mid_block_scale_factor = ReadFactor(reader, "mid_block_scale_factor");
+  ReadSimpleKeys(reader, config);
+  ReadAttentionType(reader, config);
 }
 
 }  // namespace unetd

@@ -56,10 +56,6 @@ void ConfigReader::Fail(std::string_view key, std::string_view what) {
   if (status_.ok()) status_ = InvalidArgument(Format("{}: {}: {}", origin_, key, what));
 }
 
-void ConfigReader::NotBuilt(std::string_view key, const Json& value) {
-  Fail(key, ShownJson(value) + " is not built yet");
-}
-
 const ConfigReader::Json* ConfigReader::Find(std::string_view key) {
   const auto found = object_.find(key);
   if (found == object_.end()) return nullptr;

@@ -32,8 +32,6 @@ class ConfigReader {
   const Status& status() const { return status_; }
   // "<origin>: <key>: <what>"
   void Fail(std::string_view key, std::string_view what);
-  // "<key>: <value> is not built yet"
-  void NotBuilt(std::string_view key, const Json& value);
 
   // Null if absent; JSON's null is a value. The key counts as read from now on.
   const Json* Find(std::string_view key);

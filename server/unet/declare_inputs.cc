@@ -1,4 +1,8 @@
+#include <algorithm>
+
 #include "server/base/text.h"
+#include "server/unet/mask_checks.h"
+#include "server/unet/stage_row.h"
 #include "server/unet/unet_inputs.h"
 
 namespace unetd {
@@ -12,26 +16,84 @@ bool HasCrossBlocks(const UNetLayout& layout) {
   return false;
 }
 
-// The width of the text that layers read; where there are none, that of the first block made for
-// one.
-uint32_t CrossDim(const UNetLayout& layout) {
-  uint32_t width = 0;
-  for (const BlockLayout* block : layout.InModuleOrder()) {
-    for (const TransformerLayout& transformer : block->transformers) {
-      if (transformer.depth > 0) return transformer.cross_dim;
-      if (width == 0) width = transformer.cross_dim;
-    }
+// Whether requests may leave the text out: layers made for one then take the image for it, if that
+// is as wide.
+bool TextIsOptional(const UNetConfig& config, const UNetLayout& layout) {
+  if (config.add_embedding == AddEmbedding::kText) return false;
+  if (config.text_projection == TextProjection::kImage) return true;
+  if (config.text_projection != TextProjection::kNone) return false;
+  for (const AttentionLayer& layer : ListLayers(layout)) {
+    if (TextWidth(layer) != 0 && TextWidth(layer) != layer.query_dim) return false;
   }
-  return width;
+  return true;
 }
 
 void DeclareText(const UNetConfig& config, const UNetLayout& layout,
                  std::vector<InputDecl>& inputs) {
-  if (!HasCrossBlocks(layout)) return;
-  const int64_t width = config.encoder_hid_dim != 0 ? config.encoder_hid_dim : CrossDim(layout);
-  InputDecl text{wire::kText, {-1, -1, width}};
-  text.required = layout.attention_layers > 0;
+  if (!HasCrossBlocks(layout) && !ReadsText(config, layout) &&
+      config.text_projection == TextProjection::kNone) {
+    return;
+  }
+  const uint32_t width = RawTextWidth(config, layout);
+  InputDecl text{wire::kText, {-1, -1, width != 0 ? int64_t{width} : -1}};
+  text.required = !TextIsOptional(config, layout);
   inputs.push_back(text);
+}
+
+void DeclareAddition(const UNetConfig& config, std::vector<InputDecl>& inputs) {
+  const auto declare = [&](const char* name, Shape shape) -> InputDecl& {
+    InputDecl& input = inputs.emplace_back(InputDecl{name, std::move(shape)});
+    input.required = true;
+    return input;
+  };
+  if (config.add_embedding == AddEmbedding::kTextTime) {
+    declare(wire::kTextEmbeds, {-1, -1});
+    declare(wire::kTimeIds, {-1, -1}).any_number = true;
+  }
+  if (config.add_embedding == AddEmbedding::kTextImage)
+    declare(wire::kTextEmbeds, {-1, config.cross_dim});
+  if (const uint32_t width = ImageWidth(config)) declare(wire::kImageEmbeds, {-1, width});
+  if (config.add_embedding == AddEmbedding::kImageHint) declare(wire::kHint, {-1, 3, -1, -1});
+}
+
+void DeclareObjects(const UNetConfig& config, const UNetLayout& layout,
+                    std::vector<InputDecl>& inputs) {
+  const std::vector<AttentionLayer> layers = ListLayers(layout);
+  const auto is_fuser = [](const AttentionLayer& layer) {
+    return layer.name.ends_with(".fuser.attn");
+  };
+  if (std::none_of(layers.begin(), layers.end(), is_fuser)) return;
+  const auto mask = [&](const char* name) {
+    inputs.push_back({name, {-1, -1}});
+    inputs.back().any_number = true;
+  };
+  const Shape embeddings = {-1, -1, config.cross_dim};
+  inputs.push_back({wire::kBoxes, {-1, -1, kBoxNumbers}});
+  mask(wire::kBoxMasks);
+  if (config.gligen == Gligen::kText) {
+    inputs.push_back({wire::kBoxTexts, embeddings});
+    return;
+  }
+  mask(wire::kPhraseMasks);
+  mask(wire::kBoxImageMasks);
+  inputs.push_back({wire::kPhraseEmbeds, embeddings});
+  inputs.push_back({wire::kBoxImageEmbeds, embeddings});
+}
+
+void DeclareMasks(const UNetConfig& config, const UNetLayout& layout,
+                  std::vector<InputDecl>& inputs) {
+  // Of any size: who reads them does not depend on it.
+  SizedLayout sized;
+  sized.levels.resize(config.levels.size());
+  for (const auto& [name, kind] : {std::pair{wire::kAttentionMask, MaskInput::kAttention},
+                                   {wire::kTextMask, MaskInput::kText}}) {
+    const auto layers = MaskedLayers(layout, sized, 1, kind == MaskInput::kAttention);
+    const auto reads = [kind = kind](const MaskedLayer& layer) { return layer.reads == kind; };
+    if (std::none_of(layers.begin(), layers.end(), reads)) continue;
+    InputDecl mask{name, {-1, -1}};
+    mask.any_number = true;
+    inputs.push_back(mask);
+  }
 }
 
 void DeclareClassLabels(const UNetConfig& config, std::vector<InputDecl>& inputs) {
@@ -64,24 +126,67 @@ void DeclareResiduals(const UNetConfig& config, const UNetLayout& layout,
     inputs.push_back({std::move(name), {-1, channels, -1, -1}});
   };
   std::vector<int64_t> adapter;
-  for (const BlockLayout& block : layout.down) adapter.push_back(block.channels);
-  if (layout.mid) adapter.push_back(layout.mid->channels);
+  bool all = true;  // of the blocks take one
+  for (const BlockLayout& block : layout.down) {
+    all = all && (!block.has_cross_attention() || block.kind == BlockKind::kCross);
+    if (all) adapter.push_back(block.channels);
+  }
+  if (all && layout.mid) adapter.push_back(layout.mid->channels);
   // Any size that can be halved will do to list the skips.
   constexpr uint32_t kAnySide = 1 << 16;
   const SizedLayout sized = *SizeLayout(config, layout, {kAnySide, kAnySide});
-  for (size_t i = 0; i < sized.skips.size(); ++i) {
+  const auto& skips = sized.skips;
+  const bool controlnet =
+      std::all_of(skips.begin(), skips.end(), [](const SkipShape& skip) { return skip.present(); });
+  for (size_t i = 0; i < (controlnet ? skips.size() : adapter.size()); ++i) {
     // Without the middle's, the first few may be a T2I-Adapter's, as older clients send them.
-    const int64_t channels = sized.skips[i].channels;
+    const int64_t channels = controlnet ? skips[i].channels : adapter[i];
     const bool free = i < adapter.size() && adapter[i] != channels;
     residual(Format("{}{}", wire::kDownResidual, i), free ? -1 : channels);
   }
-  residual(wire::kMidResidual, config.levels.back().channels);
+  if (controlnet) residual(wire::kMidResidual, config.levels.back().channels);
   for (size_t i = 0; i < adapter.size(); ++i) {
     residual(Format("{}{}", wire::kAdapterResidual, i), adapter[i]);
   }
 }
 
 }  // namespace
+
+uint32_t RawTextWidth(const UNetConfig& config, const UNetLayout& layout) {
+  if (config.text_projection == TextProjection::kImage &&
+      config.add_embedding != AddEmbedding::kText) {
+    return 0;  // ignored
+  }
+  if (config.encoder_hid_dim != 0) return config.encoder_hid_dim;
+  if (layout.text_width != 0) return layout.text_width;
+  if (config.cross_dim != 0) return config.cross_dim;
+  for (const BlockLayout* block : layout.InModuleOrder()) {
+    // Made for a text, though no layer of it reads one.
+    if (block->has_cross_attention()) return config.levels[block->level].cross_dim;
+  }
+  return 0;
+}
+
+uint32_t ImageWidth(const UNetConfig& config) {
+  if (config.add_embedding == AddEmbedding::kTextImage ||
+      config.text_projection == TextProjection::kTextImage) {
+    return config.cross_dim;
+  }
+  const bool reads = config.add_embedding == AddEmbedding::kImage ||
+                     config.add_embedding == AddEmbedding::kImageHint ||
+                     config.text_projection == TextProjection::kImage;
+  return reads ? config.encoder_hid_dim : 0;
+}
+
+bool ReadsText(const UNetConfig& config, const UNetLayout& layout) {
+  return config.add_embedding == AddEmbedding::kText ||
+         (layout.text_width != 0 && config.text_projection != TextProjection::kImage);
+}
+
+uint32_t SeenTokens(const UNetConfig& config, uint32_t sent) {
+  if (config.text_projection == TextProjection::kImage) return kImageTokens;
+  return sent + (config.text_projection == TextProjection::kTextImage ? kImageTokensBesideText : 0);
+}
 
 bool InputDecl::Accepts(DType sent) const {
   return any_number || sent == DType::kFloat32 || sent == DType::kFloat16 ||
@@ -90,7 +195,7 @@ bool InputDecl::Accepts(DType sent) const {
 
 std::vector<InputDecl> DeclareInputs(const UNetConfig& config, const UNetLayout& layout) {
   std::vector<InputDecl> inputs;
-  InputDecl sample{wire::kSample, {-1, config.in_channels, -1, -1}};
+  InputDecl sample{wire::kSample, {-1, config.sample_channels(), -1, -1}};
   sample.required = true;
   inputs.push_back(sample);
   InputDecl timestep{wire::kTimestep, {-1}};
@@ -99,24 +204,11 @@ std::vector<InputDecl> DeclareInputs(const UNetConfig& config, const UNetLayout&
   inputs.push_back(timestep);
   DeclareText(config, layout, inputs);
   DeclareClassLabels(config, inputs);
-  if (config.text_time) {
-    InputDecl text{wire::kTextEmbeds, {-1, -1}};
-    text.required = true;
-    inputs.push_back(text);
-    InputDecl ids{wire::kTimeIds, {-1, -1}};
-    ids.required = true;
-    ids.any_number = true;
-    inputs.push_back(ids);
-  }
+  DeclareAddition(config, inputs);
   if (config.time_cond_dim != 0)
     inputs.push_back({wire::kTimestepCond, {-1, config.time_cond_dim}});
-  if (layout.attention_layers > 0) {
-    for (const char* name : {wire::kAttentionMask, wire::kTextMask}) {
-      InputDecl mask{name, {-1, -1}};
-      mask.any_number = true;
-      inputs.push_back(mask);
-    }
-  }
+  DeclareMasks(config, layout, inputs);
+  DeclareObjects(config, layout, inputs);
   DeclareResiduals(config, layout, inputs);
   return inputs;
 }

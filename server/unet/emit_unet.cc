@@ -33,8 +33,9 @@ Value EmitConvIn(Emission& e) {
   const float scale = c.center_input_sample ? 2.0f : 1.0f;
   const float shift = c.center_input_sample ? -1.0f : 0.0f;
   const Value sample =
-      e.builder.ImageInput(wire::kSample, c.in_channels, e.shape.size, scale, shift);
-  return e.builder.Conv2d(sample, EndConv("conv_in", c.levels.front().channels, c.conv_in_kernel));
+      e.builder.ImageInput(wire::kSample, c.sample_channels(), e.shape.size, scale, shift);
+  return e.builder.Conv2d(Concat(sample, e.hint),
+                          EndConv("conv_in", c.levels.front().channels, c.conv_in_kernel));
 }
 
 Value EmitDownPath(Emission& e, Value x, const SizedLayout& sized, std::vector<Value>& skips) {
@@ -70,25 +71,27 @@ Value EmitMiddle(Emission& e, Value x, const SizedLayout& sized) {
 void EmitUNet(PlanBuilder& builder, const UNetConfig& config, const UNetLayout& layout,
               const UNetShape& shape, const VariantBindings& bindings) {
   const auto sized = SizeLayout(config, layout, shape.size);
-  if (!sized) {
-    return builder.Fail(InvalidArgument(
-        Format("a sample of {}x{} is too small for this UNet", shape.size.h, shape.size.w)));
+  if (!sized.ok()) {
+    return builder.Fail(sized.status().WithContext(
+        Format("a sample of {}x{} does not fit this UNet: ", shape.size.h, shape.size.w)));
   }
-  Emission e{builder, config, layout, shape, bindings, {}, {}, {}, {}};
+  Emission e{builder, config, layout, shape, bindings};
   EmitConditions(e);
   std::vector<Value> skips;
   Value x = EmitDownPath(e, EmitConvIn(e), *sized, skips);
   x = EmitMiddle(e, x, *sized);
   for (const BlockLayout& block : layout.up) x = EmitUpBlock(e, block, x, skips);
 
-  builder.SetLayer("conv_norm_out");
-  GroupNormSpec norm;
-  norm.gamma = {"conv_norm_out.weight"};
-  norm.beta = {"conv_norm_out.bias"};
-  norm.groups = config.norm_num_groups;
-  norm.eps = config.norm_eps;
-  norm.activation = config.activation;
-  x = builder.GroupNorm(x, norm);
+  if (config.norm_num_groups != 0) {
+    builder.SetLayer("conv_norm_out");
+    GroupNormSpec norm;
+    norm.gamma = {"conv_norm_out.weight"};
+    norm.beta = {"conv_norm_out.bias"};
+    norm.groups = config.norm_num_groups;
+    norm.eps = config.norm_eps;
+    norm.activation = config.activation;
+    x = builder.GroupNorm(x, norm);
+  }
   builder.SetLayer("conv_out");
   x = builder.Conv2d(x, EndConv("conv_out", config.out_channels, config.conv_out_kernel));
   builder.Output(x);

@@ -1,6 +1,7 @@
 #include "server/unet/request_inputs.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "server/base/text.h"
 
@@ -55,8 +56,8 @@ Status RequestInputs::CheckNoneMissing() const {
 std::string RequestInputs::DeclaredNames() const {
   std::string names;
   for (const InputDecl& decl : declared_) {
-    const size_t dot = decl.name.find('.');
-    const bool indexed = dot != std::string::npos;
+    const size_t dot = decl.name.rfind('.');
+    const bool indexed = dot != std::string::npos && std::isdigit(decl.name.back());
     if (indexed && decl.name.compare(dot, std::string::npos, ".0") != 0) continue;
     names += names.empty() ? "" : ", ";
     names += indexed ? decl.name.substr(0, dot) + ".N" : decl.name;

@@ -1,5 +1,7 @@
 #include "server/unet/unet.h"
 
+#include <algorithm>
+
 #include "server/base/text.h"
 #include "server/unet/emission.h"
 
@@ -9,6 +11,7 @@ namespace {
 constexpr uint32_t kLikelyTokens = 77;        // CLIP's context
 constexpr uint32_t kLikelyPooledText = 1280;  // of SDXL's second text encoder
 constexpr uint32_t kLikelyTimeIds = 6;
+constexpr uint32_t kLikelyBoxes = 30;  // the pipeline's max_objs
 constexpr uint32_t kDeepestSide = 8;
 
 }  // namespace
@@ -33,8 +36,12 @@ UNetShape ModelUNet::LikelyShape(Size size) const {
   UNetShape shape;
   shape.size = size;
   shape.timestep_cond = config_.time_cond_dim != 0;
-  if (!layers_.empty()) shape.text_tokens = kLikelyTokens;
-  if (!config_.text_time) return shape;
+  if (ReadsText(config_, layout_)) shape.text_tokens = kLikelyTokens;
+  // So that the tensors of GLIGEN's layers are looked at, too.
+  const auto takes_boxes = [](const InputDecl& input) { return input.name == wire::kBoxes; };
+  if (std::any_of(inputs_.begin(), inputs_.end(), takes_boxes)) shape.boxes = kLikelyBoxes;
+  if (config_.add_embedding == AddEmbedding::kImageHint) shape.hint = {8 * size.h, 8 * size.w};
+  if (config_.add_embedding != AddEmbedding::kTextTime) return shape;
   const uint32_t all = config_.projection_input_dim, width = config_.addition_time_embed_dim;
   if (all > kLikelyPooledText && (all - kLikelyPooledText) % width == 0) {
     shape.time_ids = (all - kLikelyPooledText) / width;

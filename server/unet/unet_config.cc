@@ -1,11 +1,11 @@
 #include "server/unet/unet_config.h"
 
-#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "server/base/text.h"
-#include "server/unet/block_types.h"
+#include "server/unet/config_checks.h"
+#include "server/unet/config_conditions.h"
 #include "server/unet/config_levels.h"
 #include "server/unet/config_reader.h"
 
@@ -13,10 +13,8 @@ namespace unetd {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 1 << 20;
-constexpr int64_t kMaxClasses = 1 << 24;
 constexpr int64_t kMaxKernel = 31;
 constexpr int64_t kMaxSampleSize = 1 << 16;
-constexpr int64_t kMaxProjectionDim = 1 << 20;
 
 void ReadSampleSize(ConfigReader& reader, UNetConfig& config) {
   constexpr Range kSide{1, kMaxSampleSize};
@@ -55,16 +53,6 @@ void ReadEnds(ConfigReader& reader, UNetConfig& config) {
   config.activation = reader.Act("act_fn", "silu");
 }
 
-// 0 divides: the exponents of a sinusoid are i / (dim / 2 - freq_shift).
-void CheckSinusoid(ConfigReader& reader, const UNetConfig& config, const char* key, uint32_t dim) {
-  if (dim < 2) reader.Fail(key, Format("expected at least 2 for a sinusoid, got {}", dim));
-  if (static_cast<float>(dim / 2) == config.freq_shift) {
-    reader.Fail("freq_shift",
-                Format("{} is half of the {} of {}: the frequencies would be divided by 0",
-                       config.freq_shift, dim, key));
-  }
-}
-
 void ReadTime(ConfigReader& reader, UNetConfig& config) {
   const uint32_t width = config.levels.front().channels;
   config.flip_sin_to_cos = reader.Bool("flip_sin_to_cos", true);
@@ -87,115 +75,7 @@ void ReadTime(ConfigReader& reader, UNetConfig& config) {
   config.time_cond_dim = reader.CountOrNone("time_cond_proj_dim", kChannels);
 }
 
-void ReadClassEmbedding(ConfigReader& reader, UNetConfig& config) {
-  struct Named {
-    std::string_view name;
-    ClassEmbedding kind;
-  };
-  constexpr Named kKinds[] = {{"timestep", ClassEmbedding::kTimestep},
-                              {"identity", ClassEmbedding::kIdentity},
-                              {"projection", ClassEmbedding::kProjection},
-                              {"simple_projection", ClassEmbedding::kSimpleProjection}};
-  config.num_class_embeds =
-      reader.IsNull("num_class_embeds") ? 0 : reader.Count("num_class_embeds", 0, {1, kMaxClasses});
-  config.projection_input_dim =
-      reader.CountOrNone("projection_class_embeddings_input_dim", {1, kMaxProjectionDim});
-  config.class_embeddings_concat = reader.Bool("class_embeddings_concat", false);
-  const std::string type = reader.TextOrNone("class_embed_type");
-  const auto kind = std::find_if(std::begin(kKinds), std::end(kKinds),
-                                 [&](const Named& n) { return n.name == type; });
-  if (kind != std::end(kKinds)) {
-    config.class_embedding = kind->kind;
-  } else if (!type.empty()) {
-    reader.Fail("class_embed_type", Quoted(type) +
-                                        ": expected null, 'timestep', 'identity', 'projection' or "
-                                        "'simple_projection'");
-  } else if (config.num_class_embeds != 0) {
-    config.class_embedding = ClassEmbedding::kLookup;
-  }
-  const bool projects = config.class_embedding == ClassEmbedding::kProjection ||
-                        config.class_embedding == ClassEmbedding::kSimpleProjection;
-  if (projects && config.projection_input_dim == 0) {
-    reader.Fail("class_embed_type",
-                Quoted(type) + " needs projection_class_embeddings_input_dim, which is null");
-  }
-  if (config.class_embeddings_concat && config.class_embedding == ClassEmbedding::kNone) {
-    reader.Fail("class_embeddings_concat",
-                "true, but there is no class embedding: set class_embed_type or "
-                "num_class_embeds");
-  }
-}
-
-void ReadAddition(ConfigReader& reader, UNetConfig& config) {
-  constexpr std::string_view kNotBuilt[] = {"text", "text_image", "image", "image_hint"};
-  config.addition_time_embed_dim = reader.CountOrNone("addition_time_embed_dim", kChannels);
-  reader.Number("addition_embed_type_num_heads", 64);
-  const std::string type = reader.TextOrNone("addition_embed_type");
-  if (type.empty()) return;
-  if (std::find(std::begin(kNotBuilt), std::end(kNotBuilt), type) != std::end(kNotBuilt)) {
-    return reader.NotBuilt("addition_embed_type", type);
-  }
-  if (type != "text_time") {
-    return reader.Fail("addition_embed_type",
-                       Quoted(type) +
-                           ": expected null, 'text', 'text_image', 'text_time', "
-                           "'image' or 'image_hint'");
-  }
-  config.text_time = true;
-  if (config.addition_time_embed_dim == 0) {
-    return reader.Fail("addition_time_embed_dim", "'text_time' needs it, and it is null");
-  }
-  if (config.projection_input_dim == 0) {
-    return reader.Fail("projection_class_embeddings_input_dim",
-                       "'text_time' needs it, and it is null");
-  }
-  if (config.projection_input_dim <= config.addition_time_embed_dim) {
-    return reader.Fail(
-        "projection_class_embeddings_input_dim",
-        Format("{} leaves no room for text_embeds beside one time_id of addition_time_embed_dim {}",
-               config.projection_input_dim, config.addition_time_embed_dim));
-  }
-  CheckSinusoid(reader, config, "addition_time_embed_dim", config.addition_time_embed_dim);
-  if (config.class_embeddings_concat) {
-    reader.Fail("class_embeddings_concat",
-                "true: diffusers cannot add the embedding of addition_embed_type "
-                "'text_time' to a concatenated one");
-  }
-}
-
-void ReadTextProjection(ConfigReader& reader, UNetConfig& config) {
-  config.encoder_hid_dim = reader.CountOrNone("encoder_hid_dim", kChannels);
-  const std::string type = reader.TextOrNone("encoder_hid_dim_type");
-  if (!type.empty() && config.encoder_hid_dim == 0) {
-    return reader.Fail("encoder_hid_dim_type",
-                       Quoted(type) + " needs encoder_hid_dim, which is null");
-  }
-  if (type == "text_image_proj" || type == "image_proj" || type == "ip_image_proj") {
-    return reader.NotBuilt("encoder_hid_dim_type", type);
-  }
-  if (!type.empty() && type != "text_proj") {
-    return reader.Fail("encoder_hid_dim_type",
-                       Quoted(type) +
-                           ": expected null, 'text_proj', 'text_image_proj' or "
-                           "'image_proj'");
-  }
-  const auto* width = reader.Find("cross_attention_dim");
-  if (config.encoder_hid_dim != 0 && width != nullptr && width->is_array()) {
-    reader.Fail("encoder_hid_dim", "'text_proj' needs cross_attention_dim to be one integer, got " +
-                                       ShownJson(*width));
-  }
-}
-
-// Keys of other blocks: read, so that they are not taken for unknown ones, and of no effect here.
-void ReadKeysWithoutEffect(ConfigReader& reader) {
-  reader.Find("dropout");
-  reader.Bool("resnet_skip_time_act", false);
-  reader.Number("resnet_out_scale_factor", 1);
-  reader.TextOrNone("cross_attention_norm");
-  reader.Bool("mid_block_only_cross_attention", false);
-}
-
-void ReadWholeRefusals(ConfigReader& reader, UNetConfig& config) {
+void ReadWholeRefusals(ConfigReader& reader) {
   const auto* name = reader.Find("_class_name");
   if (name != nullptr && *name != "UNet2DConditionModel" && *name != "FlaxUNet2DConditionModel") {
     reader.Fail("_class_name", "expected 'UNet2DConditionModel', got " + ShownJson(*name));
@@ -206,32 +86,21 @@ void ReadWholeRefusals(ConfigReader& reader, UNetConfig& config) {
                     ": diffusers refuses it because the name was mixed up; the number of heads is "
                     "attention_head_dim");
   }
-  const std::string attention = reader.Text("attention_type", "default");
-  if (attention == "gated" || attention == "gated-text-image")
-    reader.NotBuilt("attention_type", attention);
-  if (reader.Bool("dual_cross_attention", false)) reader.NotBuilt("dual_cross_attention", true);
-  const std::string shift = reader.Text("resnet_time_scale_shift", "default");
-  config.scale_shift = shift == "scale_shift";
-  if (!config.scale_shift && shift != "default") {
-    reader.Fail("resnet_time_scale_shift", Quoted(shift) +
-                                               ": diffusers runs these blocks with 'default' or "
-                                               "'scale_shift' only");
-  }
 }
 
 StatusOr<UNetConfig> ReadConfig(const nlohmann::json& object, const std::string& origin) {
   ConfigReader reader(object, origin);
   UNetConfig config;
-  ReadWholeRefusals(reader, config);
+  ReadWholeRefusals(reader);
   if (!reader.status().ok()) return reader.status();
   ReadEnds(reader, config);
   ReadLevels(reader, config);
   if (!reader.status().ok()) return reader.status();
   ReadTime(reader, config);
-  ReadClassEmbedding(reader, config);
-  ReadAddition(reader, config);
-  ReadTextProjection(reader, config);
-  ReadKeysWithoutEffect(reader);
+  ReadConditions(reader, config);
+  reader.Find("dropout");  // of no effect here
+  if (!reader.status().ok()) return reader.status();
+  CheckModules(reader, config);
   if (!reader.status().ok()) return reader.status();
   config.unknown_keys = reader.Unknown();
   return config;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/text.h"
+#include "server/unet/mask_checks.h"
 #include "server/unet/request_inputs.h"
 
 namespace unetd {
@@ -12,6 +13,8 @@ namespace {
 constexpr int64_t kMaxRows = 1 << 20;
 constexpr int64_t kMaxPixels = 1 << 22;
 constexpr int64_t kMaxTextTokens = 1 << 16;
+constexpr int64_t kMaxBoxes = 1 << 12;
+constexpr int64_t kHintFactor = 8;
 
 class Resolver {
  public:
@@ -28,8 +31,9 @@ class Resolver {
     RETURN_IF_ERROR(inputs_.CheckDims(batch_));
     RETURN_IF_ERROR(CheckText());
     RETURN_IF_ERROR(CheckTimeIds());
-    RETURN_IF_ERROR(CheckTextMask());
-    RETURN_IF_ERROR(CheckAttentionMask());
+    RETURN_IF_ERROR(CheckHint());
+    RETURN_IF_ERROR(CheckBoxes());
+    RETURN_IF_ERROR(CheckMasks());
     RETURN_IF_ERROR(CheckResiduals());
     shape_.timestep_cond = inputs_.Find(wire::kTimestepCond) != nullptr;
     return shape_;
@@ -38,9 +42,10 @@ class Resolver {
  private:
   Status CheckSample() {
     const NamedShape& sample = *inputs_.Find(wire::kSample);
-    const Shape expected = {-1, config_.in_channels, -1, -1};
+    const int64_t channels = config_.sample_channels();
+    const Shape expected = {-1, channels, -1, -1};
     const auto wrong = [&](const std::string& why) { return inputs_.Wrong(sample, expected, why); };
-    if (sample.shape.size() != 4 || sample.shape[1] != config_.in_channels) return wrong("");
+    if (sample.shape.size() != 4 || sample.shape[1] != channels) return wrong("");
     const int64_t rows = sample.shape[0], h = sample.shape[2], w = sample.shape[3];
     if (rows < 1 || h < 1 || w < 1) return wrong("sizes must be at least 1");
     if (rows > kMaxRows) return wrong(Format("at most {} rows are possible", kMaxRows));
@@ -48,7 +53,9 @@ class Resolver {
     batch_ = rows;
     shape_.size = {static_cast<uint32_t>(h), static_cast<uint32_t>(w)};
     auto sized = SizeLayout(config_, layout_, shape_.size);
-    if (!sized) return wrong(Format("too small to be halved {} times", config_.levels.size() - 1));
+    if (!sized.ok()) {
+      return wrong(Format("{}x{} does not fit: {}", h, w, sized.status().message()));
+    }
     sized_ = *std::move(sized);
     return OkStatus();
   }
@@ -60,13 +67,13 @@ class Resolver {
       return inputs_.Wrong(*text, {batch_, -1, text->shape[2]},
                            Format("at most {} tokens are possible", kMaxTextTokens));
     }
-    // A text that no layer reads needs no plan of its own.
-    if (layout_.attention_layers > 0) shape_.text_tokens = static_cast<uint32_t>(text->shape[1]);
+    // A text that nothing reads needs no plan of its own.
+    if (ReadsText(config_, layout_)) shape_.text_tokens = static_cast<uint32_t>(text->shape[1]);
     return OkStatus();
   }
 
   Status CheckTimeIds() {
-    if (!config_.text_time) return OkStatus();
+    if (config_.add_embedding != AddEmbedding::kTextTime) return OkStatus();
     const NamedShape& ids = *inputs_.Find(wire::kTimeIds);
     const int64_t width = config_.addition_time_embed_dim, all = config_.projection_input_dim;
     const int64_t count = ids.shape[1], pooled = inputs_.Find(wire::kTextEmbeds)->shape[1];
@@ -81,47 +88,93 @@ class Resolver {
     return OkStatus();
   }
 
-  Status CheckTextMask() {
-    const NamedShape* mask = inputs_.Find(wire::kTextMask);
-    if (mask == nullptr) return OkStatus();
-    const uint32_t tokens = shape_.text_tokens;
-    if (mask->shape[1] != tokens) {
-      return inputs_.Wrong(*mask, {batch_, tokens},
-                           Format("'{}' has {} tokens", wire::kText, tokens));
+  // It is halved three times, each time rounded up.
+  Status CheckHint() {
+    const NamedShape* hint = inputs_.Find(wire::kHint);
+    if (hint == nullptr) return OkStatus();
+    const int64_t h = shape_.size.h, w = shape_.size.w;
+    const auto fits = [](int64_t got, int64_t side) {
+      return got > kHintFactor * (side - 1) && got <= kHintFactor * side;
+    };
+    if (!fits(hint->shape[2], h) || !fits(hint->shape[3], w)) {
+      return inputs_.Wrong(*hint, {batch_, 3, kHintFactor * h, kHintFactor * w},
+                           Format("an eighth of it is laid on the sample of {}x{}", h, w));
     }
-    shape_.text_mask = true;
+    shape_.hint = {static_cast<uint32_t>(hint->shape[2]), static_cast<uint32_t>(hint->shape[3])};
     return OkStatus();
   }
 
-  // diffusers hands it to every attn1: over the image's tokens, or over the text where attn1 reads
-  // the text.
-  Status CheckAttentionMask() {
-    const NamedShape* mask = inputs_.Find(wire::kAttentionMask);
-    if (mask == nullptr) return OkStatus();
-    const std::string* first = nullptr;
-    int64_t keys = 0;
-    for (const BlockLayout* block : layout_.InModuleOrder()) {
-      for (const TransformerLayout& transformer : block->transformers) {
-        if (transformer.depth == 0) continue;
-        const Size size = sized_.levels[block->level];
-        const int64_t here = transformer.only_cross ? shape_.text_tokens : int64_t{size.h} * size.w;
-        if (first == nullptr) {
-          first = &transformer.path;
-          keys = here;
-        } else if (here != keys) {
-          return InvalidArgument(Format(
-              "input '{}' for model {}: it masks the keys of every attn1 layer, and with a sample "
-              "of {}x{} these are {} in '{}' but {} in '{}', so no attention_mask fits "
-              "(encoder_attention_mask masks the text)",
-              mask->name, model_, shape_.size.h, shape_.size.w, keys, *first, here,
-              transformer.path));
-        }
+  Status CheckBoxes() {
+    const NamedShape* boxes = nullptr;
+    for (const InputDecl& decl : declared_) {
+      if (!decl.name.starts_with(wire::kGligen)) continue;
+      const NamedShape* input = inputs_.Find(decl.name);
+      if (decl.name == wire::kBoxes) boxes = input;
+      if ((input == nullptr) != (boxes == nullptr)) {
+        return InvalidArgument(
+            Format("inputs '{}*' for model {}: they come together or not at "
+                   "all, and '{}' is missing",
+                   wire::kGligen, model_, input == nullptr ? decl.name : wire::kBoxes));
+      }
+      if (input != nullptr && input->shape[1] != boxes->shape[1]) {
+        Shape expected = decl.shape;
+        expected[0] = batch_;
+        expected[1] = boxes->shape[1];
+        return inputs_.Wrong(*input, expected,
+                             Format("'{}' has {} boxes", wire::kBoxes, boxes->shape[1]));
       }
     }
-    if (mask->shape[1] != keys) {
-      return inputs_.Wrong(*mask, {batch_, keys}, Format("every attn1 layer has {} keys", keys));
+    if (boxes == nullptr) return OkStatus();
+    if (boxes->shape[1] > kMaxBoxes) {
+      return inputs_.Wrong(*boxes, {batch_, -1, boxes->shape[2]},
+                           Format("at most {} boxes are possible", kMaxBoxes));
     }
-    shape_.attention_mask = static_cast<uint32_t>(keys);
+    shape_.boxes = static_cast<uint32_t>(boxes->shape[1]);
+    return OkStatus();
+  }
+
+  Status CheckMasks() {
+    const uint32_t seen = SeenTokens(config_, shape_.text_tokens);
+    const std::vector<MaskedLayer> layers =
+        MaskedLayers(layout_, sized_, seen, inputs_.Find(wire::kAttentionMask) != nullptr);
+    RETURN_IF_ERROR(
+        CheckMask(wire::kAttentionMask, MaskInput::kAttention, layers, shape_.attention_mask));
+    return CheckMask(wire::kTextMask, MaskInput::kText, layers, shape_.text_mask);
+  }
+
+  // All layers that read `name` need it to be of one length: `values`, 0 if it was not sent, or no
+  // layer reads it beside the other mask.
+  Status CheckMask(const char* name, MaskInput kind, const std::vector<MaskedLayer>& layers,
+                   uint32_t& values) {
+    const NamedShape* mask = inputs_.Find(name);
+    if (mask == nullptr) return OkStatus();
+    const MaskedLayer* first = nullptr;
+    for (const MaskedLayer& layer : layers) {
+      if (layer.reads != kind) continue;
+      if (layer.values < 0) {
+        return InvalidArgument(
+            Format("input '{}' for model {}: none fits '{}', where diffusers pads it to other than "
+                   "the number of keys, with a sample of {}x{} and {} tokens of text",
+                   name, model_, layer.name, shape_.size.h, shape_.size.w,
+                   SeenTokens(config_, shape_.text_tokens)));
+      }
+      if (first == nullptr) first = &layer;
+      if (layer.values != first->values) {
+        return InvalidArgument(Format(
+            "input '{}' for model {}: with a sample of {}x{} it would have {} values for '{}' but "
+            "{} for '{}', so none fits{}",
+            name, model_, shape_.size.h, shape_.size.w, first->values, first->name, layer.values,
+            layer.name,
+            kind == MaskInput::kAttention ? Format(" ('{}' masks the text)", wire::kTextMask)
+                                          : ""));
+      }
+    }
+    if (first == nullptr) return OkStatus();
+    if (mask->shape[1] != first->values) {
+      return inputs_.Wrong(*mask, {batch_, first->values},
+                           Format("so many values fit the keys of '{}'", first->name));
+    }
+    values = static_cast<uint32_t>(first->values);
     return OkStatus();
   }
 
@@ -169,6 +222,14 @@ class Resolver {
   }
 
   Status CheckAdapter(const char* prefix, uint32_t count) {
+    for (uint32_t i = 0; i < count && i < layout_.down.size(); ++i) {
+      const BlockLayout& block = layout_.down[i];
+      if (!block.has_cross_attention() || block.kind == BlockKind::kCross) continue;
+      return InvalidArgument(
+          Format("input '{}{}' for model {}: the block {} takes none, in "
+                 "diffusers too; at most {} can be sent",
+                 prefix, i, model_, block.path, i));
+    }
     const size_t blocks = layout_.down.size();
     const size_t most = blocks + (layout_.mid ? 1 : 0);
     std::string why = "one a down block";
@@ -207,8 +268,10 @@ std::string UNetShape::Key() const {
   if (text_tokens != 0) key += Format(" text={}", text_tokens);
   if (timestep_cond) key += " timestep_cond";
   if (time_ids != 0) key += Format(" time_ids={}", time_ids);
+  if (hint.h != 0) key += Format(" hint={}x{}", hint.h, hint.w);
+  if (boxes != 0) key += Format(" boxes={}", boxes);
   if (attention_mask != 0) key += Format(" attention_mask={}", attention_mask);
-  if (text_mask) key += " encoder_attention_mask";
+  if (text_mask != 0) key += Format(" encoder_attention_mask={}", text_mask);
   if (controlnet) key += " controlnet";
   if (adapter != 0) key += Format(" {}adapter={}", legacy_adapter ? "legacy_" : "", adapter);
   return key;

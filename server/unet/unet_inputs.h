@@ -23,9 +23,21 @@ inline constexpr char kClassLabels[] = "class_labels";
 inline constexpr char kTimestepCond[] = "timestep_cond";
 inline constexpr char kTextEmbeds[] = "text_embeds";
 inline constexpr char kTimeIds[] = "time_ids";
+inline constexpr char kImageEmbeds[] = "image_embeds";
+inline constexpr char kHint[] = "hint";
 inline constexpr char kAttentionMask[] = "attention_mask";
 inline constexpr char kTextMask[] = "encoder_attention_mask";
 inline constexpr char kMidResidual[] = "mid_block_additional_residual";
+// All together or none; the last four instead of kBoxTexts where attention_type is
+// gated-text-image.
+inline constexpr char kGligen[] = "gligen.";
+inline constexpr char kBoxes[] = "gligen.boxes";
+inline constexpr char kBoxMasks[] = "gligen.masks";
+inline constexpr char kBoxTexts[] = "gligen.positive_embeddings";
+inline constexpr char kPhraseMasks[] = "gligen.phrases_masks";
+inline constexpr char kBoxImageMasks[] = "gligen.image_masks";
+inline constexpr char kPhraseEmbeds[] = "gligen.phrases_embeddings";
+inline constexpr char kBoxImageEmbeds[] = "gligen.image_embeddings";
 inline constexpr char kOutput[] = "out_sample";
 // Followed by the index: one a skip, and one a down block (and one more for the middle).
 inline constexpr char kDownResidual[] = "down_block_additional_residuals.";
@@ -56,11 +68,13 @@ struct NamedShape {
 // the batch.
 struct UNetShape {
   Size size;                 // of the sample
-  uint32_t text_tokens = 0;  // 0: no layer reads a text
+  uint32_t text_tokens = 0;  // as sent; 0: none, or nothing reads it
   bool timestep_cond = false;
   uint32_t time_ids = 0;
-  uint32_t attention_mask = 0;  // keys; 0: none
-  bool text_mask = false;
+  Size hint{0, 0};              // {0, 0}: none
+  uint32_t boxes = 0;           // of GLIGEN; 0: none
+  uint32_t attention_mask = 0;  // values; 0: none, or no layer reads it
+  uint32_t text_mask = 0;
   bool controlnet = false;      // residuals of all skips and of the middle
   uint32_t adapter = 0;         // residuals inside the down blocks (T2I-Adapter); 0: none
   bool legacy_adapter = false;  // they come under the name of the down residuals
@@ -71,6 +85,19 @@ struct UNetShape {
 
 // Everything the model can take, required ones first.
 std::vector<InputDecl> DeclareInputs(const UNetConfig& config, const UNetLayout& layout);
+
+// What image_embeds becomes: so many tokens, of text_image_proj and of image_proj.
+inline constexpr uint32_t kImageTokensBesideText = 10;
+inline constexpr uint32_t kImageTokens = 32;
+
+// Channels of the text as it is sent, where that is decided, else 0.
+uint32_t RawTextWidth(const UNetConfig& config, const UNetLayout& layout);
+// Channels of image_embeds; 0: the model takes none.
+uint32_t ImageWidth(const UNetConfig& config);
+// Whether anything reads the text that is sent: layers, or an embedding.
+bool ReadsText(const UNetConfig& config, const UNetLayout& layout);
+// Tokens that layers see of a text of so many, 0 if there is none.
+uint32_t SeenTokens(const UNetConfig& config, uint32_t sent);
 
 // Checks names, dtypes, ranks, dims and the agreement of the batches, and answers what plan the
 // request needs. Costs no more than reading `sent`. INVALID_ARGUMENT naming the tensor, what was

@@ -3,87 +3,9 @@
 #include <cmath>
 
 #include "server/base/text.h"
+#include "server/unet/block_layout.h"
 
 namespace unetd {
-namespace {
-
-void AddTransformer(const UNetConfig& config, const LevelConfig& level, uint32_t depth,
-                    bool only_cross, BlockLayout& block) {
-  TransformerLayout transformer;
-  transformer.path = Format("{}.attentions.{}", block.path, block.transformers.size());
-  transformer.channels = level.channels;
-  transformer.heads = level.heads;
-  transformer.head_dim = level.channels / level.heads;
-  transformer.depth = depth;
-  transformer.cross_dim = level.cross_dim;
-  transformer.only_cross = only_cross;
-  transformer.upcast = config.upcast_attention;
-  block.transformers.push_back(std::move(transformer));
-}
-
-void AddResnet(uint32_t in_channels, BlockLayout& block) {
-  block.resnets.push_back(
-      {Format("{}.resnets.{}", block.path, block.resnets.size()), in_channels, block.channels});
-}
-
-BlockLayout DownBlock(const UNetConfig& config, uint32_t index) {
-  const LevelConfig& level = config.levels[index];
-  BlockLayout block;
-  block.path = Format("down_blocks.{}", index);
-  block.level = index;
-  block.channels = level.channels;
-  const uint32_t before = config.levels[index == 0 ? 0 : index - 1].channels;
-  for (uint32_t j = 0; j < level.layers; ++j) {
-    AddResnet(j == 0 ? before : level.channels, block);
-    if (level.down_cross)
-      AddTransformer(config, level, level.down_depths[j], level.only_cross, block);
-  }
-  if (index + 1 < config.levels.size()) block.sampler = block.path + ".downsamplers.0.conv";
-  return block;
-}
-
-BlockLayout UpBlock(const UNetConfig& config, uint32_t index) {
-  const uint32_t count = static_cast<uint32_t>(config.levels.size());
-  const uint32_t at = count - 1 - index;
-  const LevelConfig& level = config.levels[at];
-  BlockLayout block;
-  block.path = Format("up_blocks.{}", index);
-  block.level = at;
-  block.channels = level.channels;
-  const uint32_t before = config.levels[at + 1 < count ? at + 1 : at].channels;
-  const uint32_t last_skip = config.levels[at > 0 ? at - 1 : 0].channels;
-  for (uint32_t j = 0; j <= level.layers; ++j) {
-    AddResnet((j == 0 ? before : level.channels) + (j == level.layers ? last_skip : level.channels),
-              block);
-    if (level.up_cross) AddTransformer(config, level, level.up_depths[j], level.only_cross, block);
-  }
-  if (at > 0) block.sampler = block.path + ".upsamplers.0.conv";
-  return block;
-}
-
-BlockLayout MidBlockOf(const UNetConfig& config) {
-  const LevelConfig& level = config.levels.back();
-  BlockLayout block;
-  block.path = "mid_block";
-  block.level = static_cast<uint32_t>(config.levels.size()) - 1;
-  block.channels = level.channels;
-  AddResnet(level.channels, block);
-  if (config.mid == MidBlock::kCrossAttn) {
-    // only_cross_attention never reaches the middle.
-    AddTransformer(config, level, config.mid_depth, false, block);
-    AddResnet(level.channels, block);
-  }
-  return block;
-}
-
-// A 3x3 convolution of stride 2.
-uint32_t Halved(uint32_t side, uint32_t padding) {
-  // Without padding, diffusers adds one row of zeros at the far end.
-  const uint32_t padded = side + (padding == 0 ? 1 : 2 * padding);
-  return padded < 3 ? 0 : (padded - 3) / 2 + 1;
-}
-
-}  // namespace
 
 std::string TransformerLayout::BlockPath(uint32_t block) const {
   return Format("{}.transformer_blocks.{}", path, block);
@@ -108,6 +30,14 @@ AttentionLayer TransformerLayout::Attn2(uint32_t block) const {
   return layer;
 }
 
+AttentionLayer TransformerLayout::FuserAttn(uint32_t block) const {
+  AttentionLayer layer = Attn1(block);
+  layer.name = BlockPath(block) + ".fuser.attn";
+  layer.cross_dim = 0;
+  layer.upcast_attention = false;
+  return layer;
+}
+
 std::vector<const BlockLayout*> UNetLayout::InModuleOrder() const {
   std::vector<const BlockLayout*> blocks;
   for (const BlockLayout& block : down) blocks.push_back(&block);
@@ -116,16 +46,37 @@ std::vector<const BlockLayout*> UNetLayout::InModuleOrder() const {
   return blocks;
 }
 
+namespace {
+
+uint64_t CountLayers(const BlockLayout& block) {
+  uint64_t layers = block.attentions.size();
+  for (const TransformerLayout& transformer : block.transformers) {
+    layers += (transformer.gated ? 3 : 2) * uint64_t{transformer.depth};
+  }
+  for (const KAttentionLayout& attention : block.k_attentions) layers += attention.attn1 ? 2 : 1;
+  return layers;
+}
+
+uint32_t TextWidthOf(const BlockLayout& block) {
+  for (const TransformerLayout& transformer : block.transformers) {
+    if (transformer.depth > 0) return transformer.cross_dim;
+  }
+  for (const AttentionLayer& layer : block.attentions) return TextWidth(layer);
+  for (const KAttentionLayout& attention : block.k_attentions) return TextWidth(attention.attn2);
+  return 0;
+}
+
+}  // namespace
+
 UNetLayout MakeLayout(const UNetConfig& config) {
   UNetLayout layout;
   const uint32_t count = static_cast<uint32_t>(config.levels.size());
-  for (uint32_t i = 0; i < count; ++i) layout.down.push_back(DownBlock(config, i));
-  for (uint32_t i = 0; i < count; ++i) layout.up.push_back(UpBlock(config, i));
+  for (uint32_t i = 0; i < count; ++i) layout.down.push_back(DownBlockOf(config, i));
+  for (uint32_t i = 0; i < count; ++i) layout.up.push_back(UpBlockOf(config, i));
   if (config.mid != MidBlock::kNone) layout.mid = MidBlockOf(config);
   for (const BlockLayout* block : layout.InModuleOrder()) {
-    for (const TransformerLayout& transformer : block->transformers) {
-      layout.attention_layers += 2 * uint64_t{transformer.depth};
-    }
+    layout.attention_layers += CountLayers(*block);
+    if (layout.text_width == 0) layout.text_width = TextWidthOf(*block);
   }
   return layout;
 }
@@ -137,28 +88,20 @@ std::vector<AttentionLayer> ListLayers(const UNetLayout& layout) {
       for (uint32_t k = 0; k < transformer.depth; ++k) {
         layers.push_back(transformer.Attn1(k));
         layers.push_back(transformer.Attn2(k));
+        if (transformer.gated) layers.push_back(transformer.FuserAttn(k));
       }
+    }
+    layers.insert(layers.end(), block->attentions.begin(), block->attentions.end());
+    for (const KAttentionLayout& attention : block->k_attentions) {
+      if (attention.attn1) layers.push_back(*attention.attn1);
+      layers.push_back(attention.attn2);
     }
   }
   return layers;
 }
 
-std::optional<SizedLayout> SizeLayout(const UNetConfig& config, const UNetLayout& layout,
-                                      Size sample) {
-  SizedLayout sized;
-  Size size = sample;
-  sized.skips.push_back({config.levels.front().channels, size});
-  for (const BlockLayout& block : layout.down) {
-    sized.levels.push_back(size);
-    for (size_t j = 0; j < block.resnets.size(); ++j) sized.skips.push_back({block.channels, size});
-    if (!block.sampler.empty()) {
-      size = {Halved(size.h, config.downsample_padding), Halved(size.w, config.downsample_padding)};
-      if (size.h == 0 || size.w == 0) return std::nullopt;
-      sized.skips.push_back({block.channels, size});
-    }
-    sized.outputs.push_back({block.channels, size});
-  }
-  return sized;
+uint32_t TextWidth(const AttentionLayer& layer) {
+  return layer.has_added_kv() ? layer.added_kv_dim : layer.cross_dim;
 }
 
 }  // namespace unetd

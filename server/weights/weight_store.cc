@@ -107,6 +107,12 @@ std::vector<std::string> WeightStore::Names() const {
   return names;
 }
 
+std::string WeightStore::FileOf(const std::string& name) const {
+  const auto it = entries_.find(name);
+  if (it != entries_.end()) return it->second.file->path().string();
+  return files_.size() == 1 ? files_.front()->path().string() : path_;
+}
+
 std::string WeightStore::ContentId(const std::string& name) const {
   const auto it = entries_.find(name);
   if (it == entries_.end()) return "";

@@ -32,6 +32,10 @@ class WeightStore {
   const TensorView* Find(const std::string& name) const;
   std::vector<std::string> Names() const;  // sorted
 
+  // The file that holds a tensor, for messages; of one that is not there, the only file or, with
+  // shards, the folder.
+  std::string FileOf(const std::string& name) const;
+
   // Names the bytes of a tensor: two stores (or two names) with the same id read the same bytes of
   // the same file. "" if there is no such tensor.
   std::string ContentId(const std::string& name) const;

@@ -114,34 +114,18 @@ TEST_F(Binding, ARuleThatMatchesNoLayerIsAnError) {
 }
 
 TEST_F(Binding, ProcessorsAreCheckedByName) {
-  EXPECT_THAT(Refusal({Rule("*", "XFormersAttnProcessor")}),
-              StartsWith("models[0].variants[1].processors[0].processor: processor "
-                         "'XFormersAttnProcessor' is a diffusers processor that is not built yet"));
+  EXPECT_THAT(
+      Refusal({Rule("*", "IPAdapterAttnProcessor")}),
+      StartsWith("models[0].variants[1].processors[0].processor: processor "
+                 "'IPAdapterAttnProcessor' is a diffusers processor that is not built yet"));
   // Even where a later rule takes all its layers.
   EXPECT_THAT(Refusal({Rule("*", "Nope"), Rule("*", "AttnProcessor")}),
               HasSubstr("unknown processor 'Nope'"));
 }
 
-TEST_F(Binding, OptionsAreChecked) {
+TEST_F(Binding, WeightsAndFallbacksAreChecked) {
   const std::string path = "models[0].variants[1].processors[0]";
-  EXPECT_EQ(Refusal({Rule("*", "SlicedAttnProcessor")}),
-            path + ".slice_size: SlicedAttnProcessor needs it: expected an integer >= 1");
-  const std::string expected = path + ".slice_size: expected an integer >= 1, got ";
-  EXPECT_EQ(Refusal({Sliced("*", std::string("auto"))}), expected + "'auto'");
-  EXPECT_EQ(Refusal({Sliced("*", int64_t{0})}), expected + "0");
-  EXPECT_EQ(Refusal({Sliced("*", int64_t{-1})}), expected + "-1");
-  EXPECT_EQ(Refusal({Sliced("*", int64_t{1} << 40)}), expected + "1099511627776");
-  EXPECT_EQ(Refusal({Sliced("*", nullptr)}), expected + "null");
-  EXPECT_EQ(Refusal({Sliced("*", true)}), expected + "true");
-  EXPECT_THAT(Refusal({Sliced("*", 1.5)}), StartsWith(expected + "1.5"));
   ProcessorRule rule = Rule("*", "AttnProcessor");
-  rule.options = {{"slice_size", int64_t{1}}};
-  EXPECT_EQ(Refusal({rule}), path + ": AttnProcessor has no option 'slice_size'; it takes none");
-  rule = Sliced("*", int64_t{1});
-  rule.options.emplace_back("heads", int64_t{1});
-  EXPECT_EQ(Refusal({rule}),
-            path + ": SlicedAttnProcessor has no option 'heads'; it takes: slice_size");
-  rule = Rule("*", "AttnProcessor");
   rule.weights = "/weights.safetensors";
   EXPECT_EQ(Refusal({rule}), path + ".weights: AttnProcessor has no trained weights of its own");
   rule = Rule("*", "AttnProcessor");
@@ -206,10 +190,89 @@ TEST_F(Binding, ExplainsByTheRuleOfTheLayer) {
   EXPECT_TRUE(bindings->Explain(OkStatus()).ok());
 }
 
-TEST(LegalProcessors, AreAllThatAreBuiltForAPlainLayer) {
+TEST_F(Binding, TheNpuIsForHalfPrecision) {
+  const auto bound = [&](const ProcessorRule& rule, DType dtype) {
+    VariantSettings variant;
+    variant.processors = {rule};
+    return BindVariant(variant, kLayers, registry_, model_backend_, dtype);
+  };
+  const std::string& layer = kLayers[0].name;
+  ProcessorRule rule = Rule("*", "AttnProcessorNPU");
+  // In float32 it is sdpa, as in diffusers.
+  const auto plain = bound(rule, DType::kFloat32);
+  ASSERT_TRUE(plain.ok()) << plain.status().message();
+  EXPECT_EQ(plain->Find(layer)->algorithm, uint32_t{UNETD_ATTENTION_SDPA});
+  EXPECT_EQ(plain->Find(layer)->OptionsText(), "mask=correct");
+  EXPECT_EQ(bound(rule, DType::kFloat16)->Find(layer)->algorithm, uint32_t{UNETD_ATTENTION_NPU});
+  EXPECT_EQ(bound(rule, DType::kBFloat16)->Find(layer)->algorithm, uint32_t{UNETD_ATTENTION_NPU});
+  rule.options = {{"compute", std::string("bfloat16")}, {"mask", std::string("diffusers")}};
+  const auto compute = bound(rule, DType::kFloat32);
+  ASSERT_TRUE(compute.ok()) << compute.status().message();
+  EXPECT_EQ(compute->Find(layer)->algorithm, uint32_t{UNETD_ATTENTION_NPU});
+  EXPECT_EQ(compute->Find(layer)->options.compute, DType::kBFloat16);
+  EXPECT_EQ(compute->Find(layer)->OptionsText(), "compute=bfloat16, mask=diffusers");
+  EXPECT_NE(compute->fingerprint(), plain->fingerprint());
+}
+
+AttentionLayer AddedKvLayer(const std::string& name, uint32_t text) {
+  AttentionLayer layer = Layer(name);
+  layer.added_kv_dim = text;
+  layer.norm_groups = 8;
+  layer.qkv_bias = true;
+  return layer;
+}
+
+TEST_F(Binding, LayersWithAddedKeysGetTheirOwnDefault) {
+  VariantSettings variant;
+  const AttentionLayer layer = AddedKvLayer("mid_block.attentions.0", 24);
+  const auto bindings = BindVariant(variant, {layer}, registry_, model_backend_);
+  ASSERT_TRUE(bindings.ok()) << bindings.status().message();
+  EXPECT_EQ(bindings->Find(layer.name)->processor->name, "AttnAddedKVProcessor2_0");
+}
+
+TEST(LegalProcessors, AreThoseThatDiffusersCouldRun) {
+  using testing::ElementsAre;
   EXPECT_THAT(LegalProcessors(kLayers[0]),
-              testing::ElementsAre("AttnProcessor", "AttnProcessor2_0", "FusedAttnProcessor2_0",
-                                   "SlicedAttnProcessor"));
+              ElementsAre("AttnProcessor", "AttnProcessor2_0", "FusedAttnProcessor2_0",
+                          "SlicedAttnProcessor", "CrossFrameAttnProcessor",
+                          "CrossFrameAttnProcessor2_0", "CustomDiffusionAttnProcessor",
+                          "CustomDiffusionAttnProcessor2_0", "CustomDiffusionXFormersAttnProcessor",
+                          "XFormersAttnProcessor", "AttnProcessorNPU"));
+  EXPECT_THAT(LegalProcessors(AddedKvLayer("a", 24)),
+              ElementsAre("AttnAddedKVProcessor", "AttnAddedKVProcessor2_0",
+                          "SlicedAttnAddedKVProcessor", "XFormersAttnAddedKVProcessor"));
+  AttentionLayer image = kLayers[0];
+  image.norm_groups = 8;
+  image.residual_connection = true;
+  EXPECT_THAT(LegalProcessors(image),
+              ElementsAre("AttnProcessor", "AttnProcessor2_0", "FusedAttnProcessor2_0",
+                          "SlicedAttnProcessor", "XFormersAttnProcessor", "AttnProcessorNPU"));
+}
+
+TEST(LegalProcessors, RefuseWithTheReason) {
+  const auto why = [](const char* processor, const AttentionLayer& layer) {
+    ProcessorOptions options;
+    options.slice_size = 1;
+    return CanServe(**FindProcessor(processor), options, layer).message();
+  };
+  EXPECT_EQ(why("AttnAddedKVProcessor", kLayers[0]),
+            "layer 'down_blocks.0.attentions.0.transformer_blocks.0.attn1': AttnAddedKVProcessor "
+            "needs add_k_proj and add_v_proj, which this layer has not; for it there is "
+            "AttnProcessor2_0");
+  const AttentionLayer added = AddedKvLayer("a", 24);
+  EXPECT_THAT(why("AttnProcessor2_0", added),
+              StartsWith("layer 'a': AttnProcessor2_0 hands to_k and to_v the text of 24 channels, "
+                         "and they take 32; for a layer with added keys and values there are "
+                         "AttnAddedKVProcessor, AttnAddedKVProcessor2_0"));
+  EXPECT_EQ(why("AttnProcessor2_0", AddedKvLayer("a", 32)), "");
+  EXPECT_THAT(why("FusedAttnProcessor2_0", AddedKvLayer("a", 32)), HasSubstr("does not fuse"));
+  EXPECT_THAT(why("CrossFrameAttnProcessor", AddedKvLayer("a", 32)), HasSubstr("is an image"));
+  AttentionLayer only_cross = AddedKvLayer("a", 32);
+  only_cross.only_cross = true;
+  EXPECT_THAT(why("AttnProcessor", only_cross), HasSubstr("only_cross_attention"));
+  AttentionLayer no_norm = added;
+  no_norm.norm_groups = 0;
+  EXPECT_THAT(why("AttnAddedKVProcessor2_0", no_norm), HasSubstr("needs group_norm"));
 }
 
 }  // namespace

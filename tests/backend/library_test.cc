@@ -74,6 +74,22 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"long_domain", "' is malformed; expected 1 to 31"}),
     [](const auto& info) { return info.param.fake; });
 
+TEST(LoadBackend, RefusesALibraryThatIsCutShortAnywhere) {
+  const Folder folder;
+  std::ifstream in(Fake("refusing"), std::ios::binary);
+  const std::string whole{std::istreambuf_iterator<char>(in), {}};
+  ASSERT_GT(whole.size(), 8192u);
+  const fs::path cut = folder.path() / "cut.so";
+  for (const size_t size : {size_t{0}, size_t{3}, size_t{64}, size_t{100}, size_t{1000},
+                            size_t{4096}, size_t{5000}, whole.size() / 2}) {
+    std::ofstream(cut, std::ios::binary | std::ios::trunc) << whole.substr(0, size);
+    const auto backend = Load(cut);
+    ASSERT_FALSE(backend.ok()) << size;
+    EXPECT_THAT(backend.status().message(), HasSubstr("cut.so'")) << size;
+  }
+  EXPECT_THAT(Load(cut).status().message(), HasSubstr("the file is cut short"));
+}
+
 TEST(LoadBackend, RefusesWhatIsNoLibrary) {
   const Folder folder;
   const fs::path text = folder.path() / "text.so";
@@ -163,22 +179,21 @@ TEST(LoadedBackend, RefusesInItsOwnWords) {
   const Status status = (*backend)->Supports({});
   EXPECT_EQ(status.code(), Code::kUnimplemented);
   EXPECT_EQ(status.message(),
-            "backend 'refusing' supports: on principle, this backend serves nothing");
+            "backend 'refusing' refuses: on principle, this backend serves nothing");
 }
 
 TEST(LoadedBackend, TextsWithoutAnEndAreCutAtTheirBounds) {
   const auto backend = Load(Fake("unterminated"));
   ASSERT_TRUE(backend.ok());
   EXPECT_EQ((*backend)->info().device, std::string(127, 'd'));
-  EXPECT_EQ((*backend)->Supports({}).message(),
-            "backend 'fake' supports: " + std::string(512, 'x'));
+  EXPECT_EQ((*backend)->Supports({}).message(), "backend 'fake' refuses: " + std::string(512, 'x'));
 }
 
 TEST(LoadedBackend, ARefusalWithoutWordsSaysSo) {
   const auto backend = Load(Fake("silent"));
   ASSERT_TRUE(backend.ok());
   EXPECT_EQ((*backend)->Supports({}).message(),
-            "backend 'fake' supports: not supported (the backend gave no reason)");
+            "backend 'fake' refuses: not supported (the backend gave no reason)");
 }
 
 TEST(LoadedBackend, AnUnknownReturnCodeIsAnInternalError) {

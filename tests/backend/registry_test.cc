@@ -142,6 +142,24 @@ TEST_F(RegistryTest, FindsByNameOrSaysWhatThereIs) {
             "no backend is called 'cuda'; there are: reference");
 }
 
+TEST_F(RegistryTest, FindSaysWhyAPluginIsNotThere) {
+  Put("refusing", "refusing.so");
+  Put("open_fails", "npu.so");
+  std::ofstream(folder_ / "cuda.so") << "no library";
+  const auto registry = Open();
+  ASSERT_TRUE(registry.ok());
+  const Status npu = registry->Find("npu").status();
+  EXPECT_EQ(npu.code(), Code::kNotFound);
+  EXPECT_THAT(npu.message(), HasSubstr("no backend is called 'npu', since it could not be opened: "
+                                       "backend library '" +
+                                       (folder_ / "npu.so").string() + "': "));
+  EXPECT_THAT(npu.message(), HasSubstr("no such device"));
+  EXPECT_THAT(npu.message(), HasSubstr("; there are: refusing"));
+  EXPECT_THAT(registry->Find("cuda").status().message(), HasSubstr("cannot be loaded"));
+  EXPECT_EQ(registry->Find("other").status().message(),
+            "no backend is called 'other'; there are: refusing");
+}
+
 TEST(DefaultPluginFolder, IsBesideTheExecutablesFolder) {
   const auto folder = DefaultPluginFolder();
   ASSERT_TRUE(folder.ok());

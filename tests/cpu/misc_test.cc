@@ -62,7 +62,7 @@ TEST_P(SmallOpTest, ResizeRefuses) {
   call.args[UNETD_ARG_SRC0] = Output(24, 8, UNETD_DTYPE_F32);
   call.args[UNETD_ARG_DST] = Output(6, 8, UNETD_DTYPE_F32);
   EXPECT_EQ(Ask(backend_, call).code, UNETD_OK);
-  call.desc.u.resize.mode = 3;
+  call.desc.u.resize.mode = 6;
   Refused(call, "mode");
   call.desc.u.resize = {UNETD_RESIZE_AVERAGE_2X2, 4, 6, 3, 2};
   Refused(call, "average");

@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const unetd::ModelUNet unet(*std::move(config));
   if (unet.layers().size() != unet.layout().attention_layers) std::abort();
   const unetd::Size size_wanted = unet.DefaultSize();
-  const int64_t channels = unet.config().in_channels;
+  const int64_t channels = unet.config().sample_channels();
   const auto shape = unet.Resolve(
       "fuzz",
       {{unetd::wire::kSample, unetd::DType::kFloat32, {1, channels, size_wanted.h, size_wanted.w}},

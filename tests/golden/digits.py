@@ -1,4 +1,7 @@
-"""The shipped digits model: one forward, and whole denoisings as pipelines do them."""
+"""The shipped digits model: one forward, and whole denoisings as pipelines do them.
+
+Then the same through the trained custom-diffusion processors of its folder slanted/.
+"""
 
 import pathlib
 
@@ -10,7 +13,9 @@ from safetensors.torch import load_file
 import harness
 
 MODEL = pathlib.Path(__file__).resolve().parents[2] / "config" / "digits"
-DIGITS = (3, 8)
+SLANTED = MODEL / "slanted"
+PROCESSORS = SLANTED / "pytorch_custom_diffusion_weights.safetensors"
+DIGITS = ("3", "8")
 STEPS, GUIDANCE = 25, 2.5
 KEPT = (0, 12)  # steps whose sample is kept beside the last
 
@@ -45,10 +50,10 @@ def denoise(unet, latents, conditions, negatives, noises, scale, rescale, eta):
     return samples
 
 
-def make_denoise(out, unet, name, table):
-    scale, rescale, eta = DENOISES[name]
+def make_denoise(out, unet, name, settings, table, **metadata):
+    scale, rescale, eta = settings
     rng, shape = harness.rng_of(f"digits/{name}"), (len(DIGITS), 1, 16, 16)
-    conditions = torch.stack([table[str(digit)] for digit in DIGITS])
+    conditions = torch.stack([table[digit] for digit in DIGITS])
     negatives = table["uncond"].expand_as(conditions)
     latents = harness.normal(rng, *shape)
     noises = harness.normal(rng, STEPS, *shape)
@@ -70,22 +75,49 @@ def make_denoise(out, unet, name, table):
         guidance_rescale=str(rescale),
         eta=str(eta),
         use_clipped_model_output="true",
+        **metadata,
     )
     std = exact.std().item()
     return name, std, (samples[-1] - exact).abs().max().item() / std
 
 
-def make(out):
-    unet = UNet2DConditionModel.from_pretrained(MODEL / "unet").eval()
-    table = load_file(MODEL / "conditions.safetensors")
-    rng = harness.rng_of("digits/forward")
+def make_forward(out, unet, name, table, **metadata):
+    rng = harness.rng_of(f"digits/{name}")
     inputs = {
         "sample": harness.normal(rng, len(DIGITS), 1, 16, 16),
         "timestep": torch.tensor([999, 100]),
-        "encoder_hidden_states": torch.stack([table[str(digit)] for digit in DIGITS]),
+        "encoder_hidden_states": torch.stack([table[digit] for digit in DIGITS]),
     }
     output = harness.forward(unet, inputs)
-    lines = [("forward", *harness.check_output("digits/forward", unet, inputs, output))]
-    path = out / "digits" / "forward.safetensors"
-    harness.save_io(path, inputs, output, model="config/digits/unet")
-    return lines + [make_denoise(out, unet, name, table) for name in DENOISES]
+    line = (name, *harness.check_output(f"digits/{name}", unet, inputs, output))
+    path = out / "digits" / f"{name}.safetensors"
+    harness.save_io(path, inputs, output, model="config/digits/unet", **metadata)
+    return line
+
+
+def bind_slanted(unet):
+    """Binds the trained processors with diffusers' own reader, which must be told of every layer.
+
+    load_attn_procs calls the same, but a safetensors file leaves out the layers without weights.
+    """
+    state = {name: {} for name in unet.attn_processors if ".attn1." in name}
+    processors = unet._process_custom_diffusion({**state, **load_file(PROCESSORS)})
+    unet.set_attn_processor(processors)
+
+
+def make(out):
+    unet = UNet2DConditionModel.from_pretrained(MODEL / "unet").eval()
+    table = load_file(MODEL / "conditions.safetensors")
+    lines = [make_forward(out, unet, "forward", table)]
+    lines += [make_denoise(out, unet, *item, table) for item in DENOISES.items()]
+
+    bind_slanted(unet)
+    table = load_file(SLANTED / "conditions.safetensors")
+    metadata = {
+        "processor": "CustomDiffusionAttnProcessor",
+        "weights": f"config/digits/slanted/{PROCESSORS.name}",
+        "conditions": "config/digits/slanted/conditions.safetensors",
+    }
+    lines.append(make_forward(out, unet, "slanted_forward", table, **metadata))
+    settings = (GUIDANCE, 0.0, 0.0)
+    return [*lines, make_denoise(out, unet, "slanted", settings, table, **metadata)]

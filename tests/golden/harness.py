@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import math
-import zlib
+import re
 
 import diffusers
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+from conditions import image_inputs
+from seeded import mask_of, normal, rng_of
 
 # A golden is only worth its tolerance (2e-4 of std) if fp32 itself is much nearer to fp64.
 WORST_FP32 = 2e-5
@@ -28,7 +31,10 @@ class Call:
     timestep_cond: bool = True
     attention_mask: str | None = None  # int64, bool, float32 or soft
     attention_mask_tokens: int | None = None  # unsaid: that of the deepest level
+    hint_size: tuple | None = None  # unsaid: 8 times the sample's
+    boxes: int | None = None  # how many GLIGEN gets; None: no gligen inputs
     encoder_attention_mask: str | None = None
+    encoder_attention_mask_tokens: int | None = None  # unsaid: those of the text
     controlnet: bool = False
     legacy_adapter: bool = False  # down_block_additional_residuals with no mid one
     adapter: int | str | None = None  # number of intrablock residuals, or "all" or "all+mid"
@@ -48,19 +54,14 @@ class Case:
     keep_keys: tuple | None = None
     extra_keys: dict = dataclasses.field(default_factory=dict)
     shard: str | None = None
+    legacy_names: bool = False  # of the Attn blocks' layers, as old checkpoints have them
 
+
+ADDED = ("text_embeds", "time_ids", "image_embeds", "hint")
 
 # In a case of small variance: what enters a norm or a residual stream, and what passes one on.
 SMALL = ("conv_in", "conv1", "time_emb_proj", "conv2", "proj_in", "to_out.0", "ff.net.2")
 SMALL_BIAS = ("proj_out", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv")
-
-
-def rng_of(text):
-    return np.random.default_rng(zlib.crc32(text.encode()))
-
-
-def normal(rng, *shape, scale=1.0):
-    return torch.from_numpy((rng.standard_normal(shape) * scale).astype(np.float32))
 
 
 def randomise(unet, name, small=None):
@@ -71,6 +72,8 @@ def randomise(unet, name, small=None):
             module, _, kind = key.rpartition(".")
             embedded = isinstance(unet.class_embedding, torch.nn.Embedding)
             if embedded and key == "class_embedding.weight":
+                value = normal(rng, *parameter.shape)
+            elif kind.startswith(("alpha_", "null_", "positional_")):
                 value = normal(rng, *parameter.shape)
             elif parameter.dim() > 1:
                 value = normal(rng, *parameter.shape, scale=1.0 / math.sqrt(parameter[0].numel()))
@@ -84,14 +87,6 @@ def randomise(unet, name, small=None):
             if small is not None and shrunk:
                 value = value * small
             parameter.copy_(value)
-
-
-def mask_of(rng, kind, batch, tokens):
-    keep = torch.from_numpy(rng.random((batch, tokens)) < 0.6)
-    keep[:, 0] = True  # a row with nothing kept has no meaning
-    if kind == "soft":  # biases of about -1 rather than -10000
-        return 1.0 - normal(rng, batch, tokens).abs() * 1e-4
-    return keep.to(getattr(torch, kind))
 
 
 def skip_shapes(unet, inputs):
@@ -120,8 +115,9 @@ def make_inputs(unet, case_name, call_name, call):
     """Returns the inputs by their names on the wire."""
     config, rng = unet.config, rng_of(f"{case_name}/{call_name}/inputs")
     time_dim = unet.time_embedding.linear_2.out_features
+    hinted = 4 if config.addition_embed_type == "image_hint" else 0
     inputs = {
-        "sample": normal(rng, call.batch, config.in_channels, *call.size),
+        "sample": normal(rng, call.batch, config.in_channels - hinted, *call.size),
         "timestep": torch.tensor(call.timestep, dtype=call.timestep_dtype),
     }
     if call.tokens is not None:
@@ -147,9 +143,11 @@ def make_inputs(unet, case_name, call_name, call):
         inputs["text_embeds"] = normal(rng, call.batch, pooled)
         ids = torch.from_numpy(rng.integers(0, 1025, (call.batch, count)))
         inputs["time_ids"] = ids.to(call.time_ids_dtype)
+    inputs.update(image_inputs(unet, rng, call))
     if call.encoder_attention_mask is not None:
         kind = call.encoder_attention_mask
-        inputs["encoder_attention_mask"] = mask_of(rng, kind, call.batch, call.tokens)
+        tokens = call.encoder_attention_mask_tokens or call.tokens
+        inputs["encoder_attention_mask"] = mask_of(rng, kind, call.batch, tokens)
     if call.attention_mask is not None:
         tokens = call.attention_mask_tokens
         if tokens is None:
@@ -185,13 +183,15 @@ def forward(unet, inputs):
 
     downs = listed("down_block_additional_residuals")
     intras = listed("down_intrablock_additional_residuals")
-    added = {key: inputs.pop(key) for key in ("text_embeds", "time_ids") if key in inputs}
+    added = {key: inputs.pop(key) for key in ADDED if key in inputs}
+    gligen = {key[7:]: inputs.pop(key) for key in list(inputs) if key.startswith("gligen.")}
     with torch.no_grad():
         return unet(
             inputs.pop("sample"),
             inputs.pop("timestep"),
             inputs.pop("encoder_hidden_states", None),
             added_cond_kwargs=added or None,
+            cross_attention_kwargs={"gligen": gligen} if gligen else None,
             down_block_additional_residuals=downs,
             down_intrablock_additional_residuals=intras,
             **inputs,
@@ -221,6 +221,19 @@ def check_output(name, unet, inputs, output):
     return std, error
 
 
+LEGACY = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+
+def rename_legacy(path):
+    """Gives the attention layers of the file the names of before diffusers 0.15."""
+    tensors = {}
+    for key, value in load_file(path).items():
+        for modern, old in LEGACY.items():
+            key = re.sub(rf"(attentions\.\d+\.){re.escape(modern)}\.", rf"\1{old}.", key)
+        tensors[key] = value
+    save_file(tensors, path, {"format": "pt"})
+
+
 def make_model(case, folder):
     """Writes the model folder and returns the model as diffusers reads it back, in fp32."""
     unet = UNet2DConditionModel(**case.config)
@@ -228,6 +241,8 @@ def make_model(case, folder):
     options = {} if case.shard is None else {"max_shard_size": case.shard}
     unet.to(case.store).save_pretrained(folder, **options)
     for file in folder.glob("*.safetensors"):
+        if case.legacy_names and not file.name.startswith("io."):
+            rename_legacy(file)
         file.chmod(0o644)
     path = folder / "config.json"
     config = json.loads(path.read_text())

@@ -13,6 +13,7 @@ import diffusers
 import torch
 from tqdm import tqdm
 
+import blocks
 import calls
 import compare
 import ddim
@@ -20,6 +21,7 @@ import digits
 import families
 import harness
 import keys
+import pixels
 import processors
 import refused
 
@@ -32,7 +34,7 @@ def parts():
     def unet(case):
         return lambda out: harness.make_case(case, out / "unet" / case.name)
 
-    cases = [*families.CASES, *keys.CASES, *calls.CASES, processors.MODEL]
+    cases = [*families.CASES, *pixels.CASES, *keys.CASES, *calls.CASES, *blocks.CASES, processors.MODEL]
     table = {f"unet/{case.name}": unet(case) for case in cases}
     table["refused"] = lambda out: refused.make(out)
     table.update({f"ddim/{name}": part for name, part in ddim.parts().items()})

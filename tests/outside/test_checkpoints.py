@@ -57,9 +57,9 @@ def test_missing_and_misshapen_tensors(tmp_path, folder):
     name = "mid_block.resnets.0.conv1.weight"
     rest = {key: value for key, value in tensors.items() if key != name}
     write_safetensors(path, rest)
-    refused_model(tmp_path, folder, str(folder), f"missing tensor '{name}'")
+    refused_model(tmp_path, folder, path.name, f"missing tensor '{name}'")
     write_safetensors(path, {**rest, name: tensors[name][:, :-1]})
-    refused_model(tmp_path, folder, str(folder), f"tensor '{name}'", "[16,15,3,3]")
+    refused_model(tmp_path, folder, path.name, f"tensor '{name}'", "[16,15,3,3]")
     write_safetensors(path, {**rest, name: tensors[name].astype(np.int32)})
     refused_model(tmp_path, folder, str(folder), f"'{name}'", "is int32")
 

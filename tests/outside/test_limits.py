@@ -229,8 +229,11 @@ def test_memory_limit(little_memory, digit):
     server, stub = little_memory, little_memory.stub()
     same = infer(server.triton(), "digits", digit.inputs)
     before = server.peak_mib()
-    code, message = refusal(stub.ModelInfer, infer_request("digits", digits_inputs(512, 8)))
-    assert code == CODE.RESOURCE_EXHAUSTED
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(infer_request("digits", digits_inputs(512, 8)))
+    assert caught.value.code() == CODE.RESOURCE_EXHAUSTED
+    message = caught.value.details()
+    assert "grpc-status-details-bin" not in dict(caught.value.trailing_metadata())  # no retry would help
     assert "server.limits.memory_mib" in message and "64.0 MiB" in message
     states = {"encoder_hidden_states": np.zeros((8, 4, 64), np.float32)}
     fields = {"conditions": states, "shape": [8, 1, 512, 512], "seeds": range(8)}

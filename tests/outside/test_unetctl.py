@@ -74,6 +74,17 @@ def test_denoise_draws_every_variant(digits, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("sliced  3/3 steps")
 
 
+def test_a_variant_may_have_conditions_of_its_own(digits, tmp_path):
+    slanted = ROOT / "config/digits/slanted/conditions.safetensors"
+    arguments = ["denoise", "-v", "baseline", "-v", "sliced", *CONDITIONS, "--prompt", "3", *QUICK, "--json"]
+    done = unetctl(digits, *arguments, "--variant-conditions", f"sliced={slanted}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["variants"][1]["largest_difference"] > 0.05
+    for wrong, words in [("sliced", "expected VARIANT=FILE"), (f"nobody={slanted}", "not among those that run")]:
+        refused = unetctl(digits, *arguments, "--variant-conditions", wrong)
+        assert refused.returncode == 2 and words in refused.stderr
+
+
 def test_rows_do_not_depend_on_their_group(digits, tmp_path):
     samples = []
     for batch in ("1", "3"):
@@ -123,3 +134,31 @@ def test_no_server_ends_with_4():
     done = unetctl("127.0.0.1:1", "models")
     assert done.returncode == 4
     assert done.stderr.startswith("unetctl: no answer from 127.0.0.1:1: UNAVAILABLE: ")
+
+
+def test_processors_are_listed(digits):
+    listed = json.loads(unetctl(digits, "processors", "--json").stdout)["processors"]
+    names = [processor["name"] for processor in listed]
+    assert {"AttnProcessor2_0", "CrossFrameAttnProcessor", "AttnProcessorNPU"} < set(names)
+    table = unetctl(digits, "processors").stdout.splitlines()
+    assert [line.split()[0] for line in table[2:]] == names
+    one = unetctl(digits, "processors", "SlicedAttnProcessor").stdout
+    assert "slice_size" in one and "AttnProcessor2_0" not in one
+    failed = unetctl(digits, "processors", "Nobody")
+    assert failed.returncode == 2 and "no processor 'Nobody'" in failed.stderr
+
+
+def test_the_page_on_processors_is_what_unetctl_prints(digits):
+    page = (ROOT / "docs" / "processors.md").read_text()
+    assert page.endswith(unetctl(digits, "processors", "--markdown").stdout), (
+        "docs/processors.md: replace what follows '## The processors' by `unetctl processors --markdown`"
+    )
+
+
+def test_each_processors_example_is_a_rule(digits):
+    for processor in json.loads(unetctl(digits, "processors", "--json").stdout)["processors"]:
+        rule = json.loads(processor["example"])
+        assert rule["processor"] == processor["name"]
+        known = {"layers", "processor", "backend", "weights"} | {o["name"] for o in processor["options"]}
+        assert set(rule) <= known
+        assert {o["name"] for o in processor["options"] if o["required"]} <= set(rule)

@@ -20,6 +20,16 @@ TEST(Ledger, RefusesOverTheLimitAndSaysWhat) {
   EXPECT_EQ(ledger.held(LedgerAccount::kArena), 400u);
 }
 
+TEST(Ledger, ARetryHelpsIfOnlyRequestsAreInTheWay) {
+  Ledger ledger(1000);
+  ASSERT_TRUE(ledger.Reserve(LedgerAccount::kWeights, 300, "weights").ok());
+  ASSERT_TRUE(ledger.Reserve(LedgerAccount::kRequests, 500, "a request").ok());
+  EXPECT_TRUE(ledger.Reserve(LedgerAccount::kRequests, 700, "b").retry_helps());
+  EXPECT_FALSE(ledger.Reserve(LedgerAccount::kRequests, 701, "c").retry_helps());
+  EXPECT_FALSE(ledger.Reserve(LedgerAccount::kRequests, 2000, "d").retry_helps());
+  EXPECT_TRUE(ledger.Reserve(LedgerAccount::kRequests, 700, "e").WithContext("f").retry_helps());
+}
+
 TEST(Ledger, HugeSizesDoNotWrapAround) {
   Ledger ledger(1000);
   EXPECT_TRUE(ledger.Reserve(LedgerAccount::kArena, 10, "a").ok());

@@ -1,4 +1,6 @@
 // Operators that move, cast and scale.
+#include <tuple>
+
 #include "tests/providers/cases.h"
 
 namespace unetd::test {
@@ -12,8 +14,11 @@ OperatorCase Resize(const char* name, uint32_t mode, unetd_resize sizes, uint32_
   test.desc.u.resize.mode = mode;
   SetSources(test, uint64_t{sizes.in_h} * sizes.in_w, 19, dtype, segments, 2);
   SetView(test, UNETD_ARG_DST, uint64_t{sizes.out_h} * sizes.out_w, 19, dtype, 3);
-  // Nearest copies; an average rounds three additions.
-  if (mode == UNETD_RESIZE_AVERAGE_2X2) Allow(test, 4 * kLargest * kU32);
+  // Nearest copies; the others round a product and an addition for each pixel that they sum.
+  const double terms = mode == UNETD_RESIZE_MEAN        ? 1.0 * sizes.in_h * sizes.in_w
+                       : mode == UNETD_RESIZE_BLUR_DOWN ? 16
+                                                        : 4;
+  if (mode != UNETD_RESIZE_NEAREST) Allow(test, 2 * terms * kLargest * kU32);
   return test;
 }
 
@@ -34,7 +39,8 @@ struct Element {
   float scale = 1, shift = 0;
   bool residual = false;
   uint32_t segments = 1;
-  int32_t dst = 0;  // 0: as the input
+  int32_t dst = 0;                            // 0: as the input
+  bool by_channel = false, by_token = false;  // row_scale
 };
 
 OperatorCase Elementwise(const Element& c, int32_t dtype) {
@@ -45,9 +51,13 @@ OperatorCase Elementwise(const Element& c, int32_t dtype) {
   SetSources(test, 29, 37, dtype, c.segments, 3);
   SetView(test, UNETD_ARG_DST, 29, 37, dst, 2);
   if (c.residual) SetView(test, UNETD_ARG_RESIDUAL, 29, 37, dst, 1);
+  if (c.by_channel) SetView(test, UNETD_ARG_ROW_SCALE, 1, 37, dtype, 0);
+  if (c.by_token) SetView(test, UNETD_ARG_ROW_SCALE, 29, 1, dtype, 2);
   test.shift[UNETD_ARG_SRC0] = 1;
   // An activation by polynomial, a product and two sums.
-  Allow(test, 16 * kU32 * (std::fabs(c.scale) * kLargest + std::fabs(c.shift) + kLargest));
+  const double factor = c.by_channel || c.by_token ? kLargest : 1;
+  Allow(test,
+        16 * kU32 * ((std::fabs(c.scale) * kLargest + std::fabs(c.shift)) * factor + kLargest));
   return test;
 }
 
@@ -124,6 +134,15 @@ void AddMoveCases(std::vector<OperatorCase>& cases) {
     cases.push_back(Resize("segments3", kNearest, {0, 4, 3, 8, 6}, 3, dtype));
     cases.push_back(Resize("average", kAverage, {0, 8, 6, 4, 3}, 1, dtype));
     cases.push_back(Resize("average_odd", kAverage, {0, 7, 5, 3, 2}, 2, dtype));
+    for (const auto& [name, h, w] :
+         {std::tuple{"", 6u, 8u}, {"_odd", 7u, 5u}, {"_least", 2u, 3u}}) {
+      cases.push_back(Resize((std::string("blur_down") + name).c_str(), UNETD_RESIZE_BLUR_DOWN,
+                             {0, h, w, h / 2, w / 2}, 1, dtype));
+      cases.push_back(Resize((std::string("blur_up") + name).c_str(), UNETD_RESIZE_BLUR_UP,
+                             {0, h, w, 2 * h, 2 * w}, 1, dtype));
+      cases.push_back(Resize((std::string("mean") + name).c_str(), UNETD_RESIZE_MEAN,
+                             {0, h, w, 1, 1}, 1, dtype));
+    }
     cases.push_back(Gather("alone", 1, 2, dtype));
     cases.push_back(Gather("4_by_2", 4, 2, dtype));
     cases.push_back(Gather("8_by_2", 8, 2, dtype));
@@ -142,6 +161,17 @@ void AddMoveCases(std::vector<OperatorCase>& cases) {
         Elementwise({.name = "silu_steep", .activation = UNETD_ACT_SILU, .scale = 20}, dtype));
     cases.push_back(
         Elementwise({.name = "mish_steep", .activation = UNETD_ACT_MISH, .scale = 20}, dtype));
+    cases.push_back(Elementwise({.name = "by_channel", .by_channel = true}, dtype));
+    cases.push_back(Elementwise({.name = "by_token", .segments = 2, .by_token = true}, dtype));
+    cases.push_back(Elementwise({.name = "by_token_everything",
+                                 .activation = UNETD_ACT_SILU,
+                                 .scale = 2,
+                                 .residual = true,
+                                 .by_token = true},
+                                dtype));
+    cases.push_back(Elementwise(
+        {.name = "by_channel_everything", .residual = true, .segments = 3, .by_channel = true},
+        dtype));
     cases.push_back(Elementwise({.name = "to_f32", .dst = UNETD_DTYPE_F32}, dtype));
     cases.push_back(
         Elementwise({.name = "to_f16", .residual = true, .dst = UNETD_DTYPE_F16}, dtype));

@@ -106,5 +106,24 @@ TEST(Providers, TheCpuBackendServesEveryKindInEveryDType) {
   EXPECT_TRUE(opened_any) << "no cpu provider opened; looked in " UNETD_BUILD_DIR "/lib/unetd";
 }
 
+// So must the memory_efficient backend serve every case of its algorithm.
+TEST(Providers, TheMemoryEfficientBackendServesEveryCaseOfItsAlgorithm) {
+  int asked = 0;
+  for (const Provider& provider : PluginProviders()) {
+    if (!provider.label.starts_with("memory_efficient_")) continue;
+    const auto backend = Opened(provider);
+    for (const OperatorCase& test : AllCases()) {
+      if (!backend.ok() || test.desc.kind != UNETD_OP_ATTENTION ||
+          test.desc.u.attention.algorithm != UNETD_ATTENTION_MEMORY_EFFICIENT) {
+        continue;
+      }
+      const Status status = (*backend)->Supports(test.desc);
+      EXPECT_TRUE(status.ok()) << provider.label << ", " << test.name << ": " << status.message();
+      ++asked;
+    }
+  }
+  EXPECT_GT(asked, 0) << "nothing was asked; looked in " UNETD_BUILD_DIR "/lib/unetd";
+}
+
 }  // namespace
 }  // namespace unetd::test

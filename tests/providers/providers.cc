@@ -16,6 +16,7 @@ using Options = std::vector<std::pair<std::string, std::string>>;
 // Backends whose options choose between sets of kernels: each set is a provider of its own.
 const std::vector<std::pair<std::string, std::vector<Options>>> kOptionSets = {
     {"cpu", {{{"isa", "avx2"}}, {{"isa", "avx512"}}}},
+    {"memory_efficient", {{{"isa", "avx2"}}, {{"isa", "avx512"}}}},
 };
 
 std::string Label(std::string text) {

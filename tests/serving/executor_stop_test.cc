@@ -39,7 +39,7 @@ TEST(Executor, DrainStopsWhatTakesTooLong) {
   auto running = Make({.run_until_cancelled = true});
   auto queued = Make(), building = Make({.slow = true, .prepare_until = &gate});
   executor.Submit(running, {});
-  ASSERT_TRUE(running->running.WaitAMinute());
+  ASSERT_TRUE(running->running.WaitLong());
   executor.Submit(queued, {});
   executor.Submit(building, {});
   EXPECT_FALSE(executor.Drain(std::chrono::milliseconds(10)));
@@ -80,7 +80,7 @@ TEST(Executor, ManyThreadsSubmitAndCancel) {
         if (kind == 1) options.deadline = In(std::chrono::milliseconds(1));
         auto handle = executor.Submit(job, options);
         if (kind == 2 || kind == 3) handle->Cancel();
-        if (i % 8 == 0) job->finished.WaitAMinute();
+        if (i % 8 == 0) job->finished.WaitLong();
       }
     });
   }

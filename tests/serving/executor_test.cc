@@ -22,7 +22,7 @@ TEST(Executor, RunsAJobAndAnswersOnce) {
   Executor executor(4);
   auto job = Make({.quanta = 3});
   executor.Submit(job, {.model = "m"});
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_TRUE(job->status().ok());
   EXPECT_EQ(job->answers(), 1);
   ExpectEmpty(executor);
@@ -34,26 +34,26 @@ TEST(Executor, AFullQueueNamesItsLimit) {
   Executor executor(2);
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
-  ASSERT_TRUE(running->running.WaitAMinute());
+  ASSERT_TRUE(running->running.WaitLong());
   auto second = Make(), third = Make(), refused = Make();
   executor.Submit(second, {});
   executor.Submit(third, {});
   EXPECT_EQ(executor.counts().queued, 2u);
   EXPECT_EQ(executor.counts().running, 1u);
   executor.Submit(refused, {})->Cancel();
-  ASSERT_TRUE(refused->finished.WaitAMinute());
+  ASSERT_TRUE(refused->finished.WaitLong());
   EXPECT_EQ(refused->answers(), 1);
   EXPECT_EQ(refused->status().code(), Code::kResourceExhausted);
   EXPECT_EQ(refused->status().message(), "Exceeds maximum queue size: 2 requests wait already");
   EXPECT_EQ(executor.counts().queued, 2u);
   gate.Open();
   for (auto& job : {running, second, third}) {
-    ASSERT_TRUE(job->finished.WaitAMinute());
+    ASSERT_TRUE(job->finished.WaitLong());
     EXPECT_TRUE(job->status().ok());
   }
   auto later = Make();
   executor.Submit(later, {});
-  ASSERT_TRUE(later->finished.WaitAMinute());
+  ASSERT_TRUE(later->finished.WaitLong());
   EXPECT_TRUE(later->status().ok());
   ExpectEmpty(executor);
 }
@@ -66,11 +66,11 @@ TEST(Executor, JobsTakeTurnsByTheQuantum) {
   auto b = Make({.name = "b", .quanta = 2, .journal = &journal});
   auto c = Make({.name = "c", .quanta = 1, .journal = &journal});
   executor.Submit(a, {});
-  ASSERT_TRUE(a->running.WaitAMinute());
+  ASSERT_TRUE(a->running.WaitLong());
   executor.Submit(b, {});
   executor.Submit(c, {});
   gate.Open();
-  for (auto& job : {a, b, c}) ASSERT_TRUE(job->finished.WaitAMinute());
+  for (auto& job : {a, b, c}) ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(journal.lines(), (std::vector<std::string>{"a run", "b run", "c run", "c ok", "a run",
                                                        "b run", "b ok", "a run", "a ok"}));
 }
@@ -80,17 +80,17 @@ TEST(Executor, AQueuedJobIsCancelledAtOnce) {
   Executor executor(4);
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
-  ASSERT_TRUE(running->running.WaitAMinute());
+  ASSERT_TRUE(running->running.WaitLong());
   auto queued = Make();
   auto handle = executor.Submit(queued, {});
   handle->Cancel();  // the worker is still busy: only Cancel itself can answer
-  ASSERT_TRUE(queued->finished.WaitAMinute());
+  ASSERT_TRUE(queued->finished.WaitLong());
   EXPECT_EQ(queued->status().code(), Code::kCancelled);
   EXPECT_EQ(executor.counts().queued, 0u);
   EXPECT_EQ(executor.counts().running, 1u);
   handle->Cancel();
   gate.Open();
-  ASSERT_TRUE(running->finished.WaitAMinute());
+  ASSERT_TRUE(running->finished.WaitLong());
   EXPECT_TRUE(running->status().ok());
   EXPECT_EQ(queued->answers(), 1);
 }
@@ -99,10 +99,10 @@ TEST(Executor, ARunningJobSeesItsCancelFlag) {
   Executor executor(4);
   auto job = Make({.quanta = 5, .run_until_cancelled = true});
   auto handle = executor.Submit(job, {});
-  ASSERT_TRUE(job->running.WaitAMinute());
+  ASSERT_TRUE(job->running.WaitLong());
   EXPECT_EQ(executor.counts().running, 1u);
   handle->Cancel();
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(job->status().code(), Code::kCancelled);
   EXPECT_EQ(job->status().message(), "the request was cancelled");
   ExpectEmpty(executor);
@@ -113,10 +113,10 @@ TEST(Executor, AJobBetweenQuantaIsStoppedWithoutItsHelp) {
   Executor executor(4);
   auto job = Make({.quanta = 1000, .run_until = &gate});
   auto handle = executor.Submit(job, {});
-  ASSERT_TRUE(job->running.WaitAMinute());
+  ASSERT_TRUE(job->running.WaitLong());
   handle->Cancel();  // deaf in its first quantum
   gate.Open();
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(job->status().code(), Code::kCancelled);
 }
 
@@ -125,10 +125,10 @@ TEST(Executor, AJobThatIsDoneIsNotCancelled) {
   Executor executor(4);
   auto job = Make({.run_until = &gate});
   auto handle = executor.Submit(job, {});
-  ASSERT_TRUE(job->running.WaitAMinute());
+  ASSERT_TRUE(job->running.WaitLong());
   handle->Cancel();
   gate.Open();  // its only quantum ends well: the answer is there, so it is given
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_TRUE(job->status().ok());
 }
 
@@ -137,18 +137,18 @@ TEST(Executor, AnExpiredQueuedJobIsAnsweredWhileALongJobRuns) {
   Executor executor(4);
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
-  ASSERT_TRUE(running->running.WaitAMinute());
+  ASSERT_TRUE(running->running.WaitLong());
   auto late = Make(), impatient = Make();
   executor.Submit(late, {.deadline = In(std::chrono::milliseconds(20))});
   executor.Submit(impatient, {.start_by = In(std::chrono::milliseconds(20))});
-  ASSERT_TRUE(late->finished.WaitAMinute());  // the gate is still closed
-  ASSERT_TRUE(impatient->finished.WaitAMinute());
+  ASSERT_TRUE(late->finished.WaitLong());  // the gate is still closed
+  ASSERT_TRUE(impatient->finished.WaitLong());
   EXPECT_EQ(late->status().code(), Code::kDeadlineExceeded);
   EXPECT_EQ(impatient->status().code(), Code::kDeadlineExceeded);
   EXPECT_EQ(impatient->status().message(), "Request timeout expired");
   EXPECT_EQ(executor.counts().queued, 0u);
   gate.Open();
-  ASSERT_TRUE(running->finished.WaitAMinute());
+  ASSERT_TRUE(running->finished.WaitLong());
 }
 
 TEST(Executor, ARunningJobStopsAtItsDeadlineButNotAtItsStartLimit) {
@@ -156,8 +156,8 @@ TEST(Executor, ARunningJobStopsAtItsDeadlineButNotAtItsStartLimit) {
   auto job = Make({.run_until_cancelled = true});
   executor.Submit(job, {.deadline = In(std::chrono::milliseconds(200)),
                         .start_by = In(std::chrono::milliseconds(100))});
-  ASSERT_TRUE(job->running.WaitAMinute());
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->running.WaitLong());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(job->status().code(), Code::kDeadlineExceeded);
   EXPECT_EQ(job->status().message(), "the request's deadline has passed");
 }
@@ -167,7 +167,7 @@ TEST(Executor, TooLateOnArrivalNeverRuns) {
   Executor executor(4);
   auto job = Make({.journal = &journal});
   executor.Submit(job, {.deadline = Clock::now() - std::chrono::seconds(1)});
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(job->status().code(), Code::kDeadlineExceeded);
   EXPECT_EQ(journal.lines(), std::vector<std::string>{"job failed"});
 }
@@ -177,13 +177,13 @@ TEST(Executor, SlowPreparingHoldsNobodyUp) {
   Executor executor(4);
   auto slow = Make({.slow = true, .prepare_until = &gate});
   executor.Submit(slow, {});
-  ASSERT_TRUE(slow->preparing.WaitAMinute());
+  ASSERT_TRUE(slow->preparing.WaitLong());
   auto quick = Make();
   executor.Submit(quick, {});
-  ASSERT_TRUE(quick->finished.WaitAMinute());  // the gate is still closed
+  ASSERT_TRUE(quick->finished.WaitLong());  // the gate is still closed
   EXPECT_EQ(executor.counts().queued, 1u);
   gate.Open();
-  ASSERT_TRUE(slow->finished.WaitAMinute());
+  ASSERT_TRUE(slow->finished.WaitLong());
   EXPECT_TRUE(slow->status().ok());
 }
 
@@ -194,18 +194,18 @@ TEST(Executor, AJobIsCancelledWhileItsPlanIsBuiltAndWhileItWaitsForThat) {
   auto waiting = Make({.slow = true});
   auto first = executor.Submit(building, {});
   auto second = executor.Submit(waiting, {});
-  ASSERT_TRUE(building->preparing.WaitAMinute());
+  ASSERT_TRUE(building->preparing.WaitLong());
   second->Cancel();
   first->Cancel();
   for (auto& job : {building, waiting}) {
-    ASSERT_TRUE(job->finished.WaitAMinute());  // the gate is still closed
+    ASSERT_TRUE(job->finished.WaitLong());  // the gate is still closed
     EXPECT_EQ(job->status().code(), Code::kCancelled);
   }
   ExpectEmpty(executor);
   gate.Open();
   auto next = Make({.slow = true});
   executor.Submit(next, {});
-  ASSERT_TRUE(next->finished.WaitAMinute());
+  ASSERT_TRUE(next->finished.WaitLong());
   EXPECT_EQ(building->answers(), 1);
 }
 
@@ -214,11 +214,11 @@ TEST(Executor, StagingIsNeverInterrupted) {
   Executor executor(4);
   auto job = Make({.slow = true, .stage_until = &gate});
   auto handle = executor.Submit(job, {});
-  ASSERT_TRUE(job->staging.WaitAMinute());
+  ASSERT_TRUE(job->staging.WaitLong());
   handle->Cancel();
   EXPECT_EQ(job->answers(), 0);  // it reads the request's tensors now
   gate.Open();
-  ASSERT_TRUE(job->finished.WaitAMinute());
+  ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(job->status().code(), Code::kCancelled);
 }
 
@@ -228,7 +228,7 @@ TEST(Executor, ErrorsOfEveryStageAreAnswered) {
   auto stage = Make({.slow = true, .stage = InvalidArgument("stage")});
   auto run = Make({.quanta = 2, .run = Internal("run")});
   for (auto& job : {prepare, stage, run}) executor.Submit(job, {});
-  for (auto& job : {prepare, stage, run}) ASSERT_TRUE(job->finished.WaitAMinute());
+  for (auto& job : {prepare, stage, run}) ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_EQ(prepare->status().message(), "prepare");
   EXPECT_EQ(stage->status().message(), "stage");
   EXPECT_EQ(run->status().message(), "run");

@@ -26,10 +26,10 @@ class Gate {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return open_; });
   }
-  // False if it is not opened within a minute: a test that would hang fails instead.
-  bool WaitAMinute() {
+  // False if it is not opened within five minutes: a test that would hang fails instead.
+  bool WaitLong() {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::minutes(1), [this] { return open_; });
+    return changed_.wait_for(lock, std::chrono::minutes(5), [this] { return open_; });
   }
 
  private:

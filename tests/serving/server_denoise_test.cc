@@ -224,7 +224,7 @@ TEST_F(ServerDenoise, CancelledIsStopped) {
     if (p.step == 2) third.Open();
   };
   auto handle = server_->Denoise(request, recorder);
-  ASSERT_TRUE(third.WaitAMinute());
+  ASSERT_TRUE(third.WaitLong());
   handle->Cancel();
   const auto& result = recorder->result.Wait();
   ASSERT_FALSE(result.ok());

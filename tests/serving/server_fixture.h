@@ -29,7 +29,7 @@ class Answer {
     gate_.Open();
   }
   StatusOr<T>& Wait() {
-    if (!gate_.WaitAMinute()) answer_ = StatusOr<T>(Internal("no answer within a minute"));
+    if (!gate_.WaitLong()) answer_ = StatusOr<T>(Internal("no answer within five minutes"));
     return *answer_;
   }
   int count() const {

@@ -76,11 +76,14 @@ TEST_F(SchemaTest, ShippedConfigServesDigits) {
   const ModelSettings& model = settings->models.at(0);
   EXPECT_EQ(model.name, "digits");
   EXPECT_EQ(model.path, (kConfig / "digits" / "unet").lexically_normal());
-  ASSERT_EQ(model.variants.size(), 2u);
+  ASSERT_EQ(model.variants.size(), 3u);
   EXPECT_EQ(model.variants[0].name, "baseline");
   EXPECT_EQ(model.variants[1].name, "sliced");
   EXPECT_EQ(model.variants[0].weight, model.variants[1].weight);
   EXPECT_EQ(model.variants[1].processors.at(0).processor, "SlicedAttnProcessor");
+  EXPECT_EQ(model.variants[2].name, "slanted");
+  EXPECT_EQ(model.variants[2].weight, 0);
+  EXPECT_TRUE(std::filesystem::exists(model.variants[2].processors.at(0).weights));
 }
 
 TEST_F(SchemaTest, AgreesOnGoodConfigs) {

@@ -105,6 +105,38 @@ TEST(Emission, TimeProjectionsAreOfTheScheduleAndShareOneActivation) {
   EXPECT_EQ(elementwise, 1u);
 }
 
+// What neither the timestep nor the sample touches is computed once a request, what only the
+// timestep does, once a step for all its forwards.
+TEST(Emission, ConditionsOfEveryKindAreOfTheCondition) {
+  struct Expected {
+    const char* model;
+    const char* weight;
+    Section section;
+  };
+  const Expected kExpected[] = {
+      {"deepfloyd_if", ".add_k_proj.weight", Section::kCondition},
+      {"deepfloyd_if", "add_embedding.proj.weight", Section::kCondition},
+      {"kandinsky_21", "encoder_hid_proj.image_embeds.weight", Section::kCondition},
+      {"kandinsky_22_controlnet", "input_hint_block.14.weight", Section::kCondition},
+      {"latent_upscaler", "attn2.to_k.weight", Section::kCondition},
+      {"latent_upscaler", "norm2.linear.weight", Section::kSchedule},
+      {"gligen", "position_net.linears.4.weight", Section::kCondition},
+      {"gligen", "fuser.linear.weight", Section::kCondition},
+      {"gligen", "fuser.attn.to_q.weight", Section::kStep},
+  };
+  for (const Expected& expected : kExpected) {
+    const Emitted e = Emit(expected.model);
+    ASSERT_TRUE(e.builder->status().ok()) << e.builder->status().message();
+    size_t found = 0;
+    for (const Node& node : e.nodes()) {
+      if (!ReadsWeight(node, expected.weight)) continue;
+      EXPECT_EQ(node.section, expected.section) << expected.model << ", " << node.layer;
+      ++found;
+    }
+    EXPECT_GT(found, 0u) << expected.model << " reads no " << expected.weight;
+  }
+}
+
 TEST(Emission, ConcatenationsAndUpsamplingAreFoldedIntoTheirReaders) {
   const Emitted e = Emit("sd15", [](UNetShape& shape) { shape.size = {10, 14}; });
   ASSERT_TRUE(e.builder->status().ok()) << e.builder->status().message();
@@ -130,17 +162,23 @@ TEST(Emission, NamesTheLayerOfAMissingTensor) {
 
 TEST(Emission, RefusesASampleThatIsTooSmall) {
   const Emitted e = Emit("downsample_padding_0", [](UNetShape& shape) { shape.size = {1, 1}; });
-  EXPECT_THAT(e.builder->status().message(), HasSubstr("a sample of 1x1 is too small"));
+  EXPECT_THAT(e.builder->status().message(),
+              HasSubstr("a sample of 1x1 does not fit this UNet: 1x1 is too small for"));
 }
 
 TEST(Emission, ReadsEveryTensorOfTheCheckpoint) {
-  for (const char* model : {"sd15", "sdxl", "lcm", "kolors", "x4_upscaler", "ssd_1b", "koala"}) {
+  for (const char* model :
+       {"sd15", "sdxl", "lcm", "kolors", "x4_upscaler", "ssd_1b", "koala", "deepfloyd_if",
+        "deepfloyd_if_ii", "kandinsky_21", "kandinsky_22_controlnet", "unclip_decoder",
+        "latent_upscaler", "attn_blocks", "gligen", "gligen_text_image"}) {
     const Emitted e = Emit(model);
     ASSERT_TRUE(e.builder->status().ok()) << e.builder->status().message();
     std::map<std::string, int> reads;
     for (const std::string& name : e.builder->graph().weights_used) ++reads[name];
     for (const std::string& name : e.weights->Names()) {
-      EXPECT_EQ(reads[name], 1) << model << ": " << name;
+      // A fuser norms the image and the objects with one norm.
+      const bool twice = name.find(".fuser.norm1.") != std::string::npos;
+      EXPECT_EQ(reads[name], twice ? 2 : 1) << model << ": " << name;
     }
   }
 }
@@ -198,7 +236,7 @@ TEST(Emission, ARefusalNamesRuleLayerAndReason) {
   EXPECT_THAT(refused.message(),
               testing::StartsWith("models[0].variants[1].processors[0]: layer "
                                   "'down_blocks.0.attentions.0.transformer_blocks.0.attn2'"));
-  EXPECT_THAT(refused.message(), HasSubstr("backend 'choosy' supports: no slices here"));
+  EXPECT_THAT(refused.message(), HasSubstr("backend 'choosy' refuses: no slices here"));
   rule.fallback = "sdpa";
   EXPECT_TRUE(compile(rule).ok()) << compile(rule).message();
 }

@@ -9,6 +9,7 @@
 #include "server/backend/registry.h"
 #include "server/plan/request_blocks.h"
 #include "server/tensor/convert.h"
+#include "server/unet/stage_row.h"
 #include "server/unet/unet.h"
 #include "server/weights/weight_store.h"
 
@@ -42,15 +43,20 @@ Status Stage(const WeightStore& io, const std::string& name, const std::vector<u
   }
   const PlanInput* input = blocks.plan().FindInput(name);
   if (input == nullptr) {
-    return name == wire::kText ? OkStatus() : Internal("the plan has no input " + name);
+    // What no layer reads: a text beside an image_proj, a mask that the other overrides.
+    const bool unread = name == wire::kText || name == wire::kTextMask;
+    return unread ? OkStatus() : Internal("the plan has no input " + name);
   }
-  ASSIGN_OR_RETURN(const Tensor cast, ConvertedTo(tensor, input->dtype));
-  if (cast.bytes() != input->bytes * static_cast<uint64_t>(tensor.shape[0])) {
-    return Internal(name + ": other size");
-  }
-  for (uint32_t row = 0; row < rows.size(); ++row) {
-    const auto* source = static_cast<const uint8_t*>(cast.data()) + rows[row] * input->bytes;
-    std::copy_n(source, input->bytes, blocks.Input(*input, row));
+  TensorView row = tensor;
+  row.shape.erase(row.shape.begin());
+  row.bytes /= static_cast<uint64_t>(tensor.shape[0]);
+  const uint64_t elements = input->bytes / DTypeSize(input->dtype);
+  const uint64_t factor = name == wire::kBoxes ? kBoxFeatures / kBoxNumbers : 1;
+  if (row.elements() * factor != elements) return Internal(name + ": other size");
+  const auto* data = static_cast<const uint8_t*>(tensor.data);
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    row.data = data + rows[i] * row.bytes;
+    RETURN_IF_ERROR(StageRow(name, row, input->dtype, blocks.Input(*input, i)));
   }
   return OkStatus();
 }
@@ -117,8 +123,9 @@ StatusOr<GoldenRun> RunGolden(const fs::path& model, const fs::path& io_file,
   ASSIGN_OR_RETURN(const UNetShape shape, unet->Resolve("golden", SentBy(*io)));
   VariantSettings variant;
   variant.processors = setup.rules;
-  ASSIGN_OR_RETURN(const VariantBindings bindings,
-                   BindVariant(variant, unet->layers(), BackendRegistry(), setup.backend));
+  ASSIGN_OR_RETURN(
+      const VariantBindings bindings,
+      BindVariant(variant, unet->layers(), setup.registry, setup.backend, setup.dtype));
 
   auto ledger = std::make_shared<Ledger>(kMemory);
   ASSIGN_OR_RETURN(const auto runner, Runner::Create(setup.backend, ledger, setup.threads));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/backend/backend.h"
+#include "server/backend/registry.h"
 #include "server/base/status.h"
 #include "server/settings/settings.h"
 
@@ -23,6 +24,7 @@ std::shared_ptr<Backend> GoldenBackend(const std::string& name, std::string& why
 
 struct GoldenSetup {
   std::shared_ptr<Backend> backend;
+  BackendRegistry registry;  // those that offer operators beside it
   std::vector<ProcessorRule> rules;
   uint32_t threads = 1;
   DType dtype = DType::kFloat32;  // of activations and packed weights

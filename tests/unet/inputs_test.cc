@@ -107,7 +107,7 @@ TEST(UNetInputs, KeyHoldsWhatThePlanDependsOn) {
   EXPECT_EQ(KeyOf(*unet, Basic(7)), "8x8 text=5");  // never the batch
   EXPECT_EQ(KeyOf(*unet, Plus(Basic(), {{"timestep_cond", DType::kBFloat16, {2, 20}},
                                         {"encoder_attention_mask", DType::kBool, {2, 5}}})),
-            "8x8 text=5 timestep_cond encoder_attention_mask");
+            "8x8 text=5 timestep_cond encoder_attention_mask=5");
   EXPECT_EQ(KeyOf(*unet, Plus(Basic(), ControlNet())), "8x8 text=5 controlnet");
   EXPECT_EQ(KeyOf(*unet, Plus(Basic(), Adapter("down_intrablock_additional_residuals.", 3))),
             "8x8 text=5 adapter=3");
@@ -152,7 +152,7 @@ TEST(UNetInputs, ChecksSampleSizes) {
   EXPECT_THAT(refusal({2, 4, 1 << 20, 1 << 20}), HasSubstr("pixels are possible"));
   EXPECT_THAT(refusal({INT64_MAX, 4, 8, 8}), HasSubstr("rows are possible"));
   EXPECT_THAT(RefusalOf(*Model({{"downsample_padding", 0}}), Basic(2, 1, 8)),
-              HasSubstr("too small to be halved 1 times"));
+              HasSubstr("1x8 is too small for the downsampler of down_blocks.0"));
   EXPECT_THAT(RefusalOf(*unet, Reshaped("encoder_hidden_states", {2, int64_t{1} << 40, 10})),
               HasSubstr("tokens are possible"));
   EXPECT_THAT(RefusalOf(*unet, Reshaped("encoder_hidden_states", {2, 0, 10})),
@@ -196,12 +196,16 @@ TEST(UNetInputs, AttentionMaskMustFitEveryAttn1) {
   const auto mask = [](int64_t keys) {
     return std::vector<NamedShape>{{"attention_mask", DType::kInt64, {2, keys}}};
   };
-  EXPECT_THAT(RefusalOf(*Model(), Plus(Basic(), mask(64))),
-              HasSubstr("with a sample of 8x8 these are 64 in 'down_blocks.0.attentions.0' but 16 "
-                        "in 'mid_block.attentions.0'"));
+  EXPECT_THAT(
+      RefusalOf(*Model(), Plus(Basic(), mask(64))),
+      testing::AllOf(HasSubstr("with a sample of 8x8 it would have 64 values for "
+                               "'down_blocks.0.attentions.0.transformer_blocks.0.attn1' but 16 for "
+                               "'mid_block.attentions.0.transformer_blocks.0.attn1', so none fits"),
+                     HasSubstr("'encoder_attention_mask' masks the text")));
   EXPECT_EQ(KeyOf(*Model(kLate), Plus(Basic(), mask(16))), "8x8 text=5 attention_mask=16");
   EXPECT_THAT(RefusalOf(*Model(kLate), Plus(Basic(), mask(64))),
-              HasSubstr("Expected [2,16], got [2,64]: every attn1 layer has 16 keys"));
+              HasSubstr("Expected [2,16], got [2,64]: so many values fit the keys of "
+                        "'down_blocks.1.attentions.0.transformer_blocks.0.attn1'"));
   // attn1 reads the text there.
   const json only_cross = {{"only_cross_attention", true}, {"mid_block_type", "UNetMidBlock2D"}};
   EXPECT_EQ(KeyOf(*Model(only_cross), Plus(Basic(), mask(5))), "8x8 text=5 attention_mask=5");
@@ -210,7 +214,8 @@ TEST(UNetInputs, AttentionMaskMustFitEveryAttn1) {
 TEST(UNetInputs, TextMaskHasTheTextsLength) {
   const auto unet = Model();
   EXPECT_THAT(RefusalOf(*unet, Plus(Basic(), {{"encoder_attention_mask", DType::kBool, {2, 4}}})),
-              HasSubstr("Expected [2,5], got [2,4]: 'encoder_hidden_states' has 5 tokens"));
+              HasSubstr("Expected [2,5], got [2,4]: so many values fit the keys of "
+                        "'down_blocks.0.attentions.0.transformer_blocks.0.attn2'"));
   EXPECT_THAT(RefusalOf(*unet, Plus(Basic(), {{"encoder_attention_mask", DType::kBool, {1, 5}}})),
               HasSubstr("'sample' has 2 rows"));
 }

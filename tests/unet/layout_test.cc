@@ -75,14 +75,14 @@ TEST(UNetLayout, SizesFollowTheDownsamplers) {
     return SizeLayout(*config, MakeLayout(*config), sample);
   };
   const auto padded = sizes(1, {7, 9});
-  ASSERT_TRUE(padded);
+  ASSERT_TRUE(padded.ok());
   EXPECT_THAT(padded->levels, ElementsAre(Size{7, 9}, Size{4, 5}));
   EXPECT_THAT(padded->skips, ElementsAre(SkipShape{8, {7, 9}}, SkipShape{8, {7, 9}},
                                          SkipShape{8, {4, 5}}, SkipShape{16, {4, 5}}));
   EXPECT_THAT(padded->outputs, ElementsAre(SkipShape{8, {4, 5}}, SkipShape{16, {4, 5}}));
   EXPECT_EQ(sizes(0, {7, 9})->levels[1], (Size{3, 4}));
   EXPECT_EQ(sizes(1, {1, 1})->levels[1], (Size{1, 1}));
-  EXPECT_FALSE(sizes(0, {1, 8}));
+  EXPECT_FALSE(sizes(0, {1, 8}).ok());
 }
 
 // "ControlNet residuals": 12 of SD 1 and 2, 9 of SDXL.
@@ -98,6 +98,45 @@ TEST(UNetLayout, CountsPublishedSkips) {
   EXPECT_EQ(SizeLayout(*xl, layout, {128, 128})->skips.size(), 9u);
   EXPECT_EQ(layout.attention_layers, 140u);
   EXPECT_EQ(ListLayers(layout).size(), 140u);
+}
+
+// DeepFloyd IF, Kandinsky and unCLIP have the blocks of the first, the latent upscaler those of the
+// second. The counts are those of diffusers' attn_processors.
+TEST(UNetLayout, CountsPublishedLayersOfOtherBlocks) {
+  const auto kandinsky = ParseUNetConfig(R"({
+    "down_block_types": ["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D",
+                         "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D"],
+    "up_block_types": ["SimpleCrossAttnUpBlock2D", "SimpleCrossAttnUpBlock2D",
+                       "SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "layers_per_block": 3,
+    "block_out_channels": [384, 768, 1152, 1536], "attention_head_dim": 64,
+    "cross_attention_dim": 768, "resnet_time_scale_shift": "scale_shift", "out_channels": 8,
+    "encoder_hid_dim": 1024, "encoder_hid_dim_type": "text_image_proj",
+    "addition_embed_type": "text_image"})");
+  ASSERT_TRUE(kandinsky.ok()) << kandinsky.status().message();
+  const UNetLayout simple = MakeLayout(*kandinsky);
+  EXPECT_EQ(ListLayers(simple).size(), 22u);
+  EXPECT_EQ(SizeLayout(*kandinsky, simple, {96, 96})->skips.size(), 16u);
+  const AttentionLayer& layer = simple.up[0].attentions[0];
+  EXPECT_EQ(layer.heads, 24u);
+  EXPECT_EQ(layer.added_kv_dim, 768u);
+  EXPECT_TRUE(layer.qkv_bias && layer.upcast_softmax && !layer.residual_connection);
+
+  const auto upscaler = ParseUNetConfig(R"({
+    "down_block_types": ["KDownBlock2D", "KCrossAttnDownBlock2D", "KCrossAttnDownBlock2D",
+                         "KCrossAttnDownBlock2D"],
+    "up_block_types": ["KCrossAttnUpBlock2D", "KCrossAttnUpBlock2D", "KCrossAttnUpBlock2D",
+                       "KUpBlock2D"],
+    "mid_block_type": null, "norm_num_groups": null, "layers_per_block": 4, "in_channels": 8,
+    "block_out_channels": [384, 384, 768, 768], "attention_head_dim": 64, "act_fn": "gelu",
+    "cross_attention_dim": 768, "time_embedding_type": "fourier", "time_embedding_dim": 768,
+    "time_cond_proj_dim": 896, "conv_in_kernel": 1, "conv_out_kernel": 1, "out_channels": 5})");
+  ASSERT_TRUE(upscaler.ok()) << upscaler.status().message();
+  const UNetLayout k = MakeLayout(*upscaler);
+  EXPECT_EQ(ListLayers(k).size(), 32u);
+  EXPECT_TRUE(k.up[0].k_attentions[0].attn1);   // only the first and the last block attend to
+  EXPECT_FALSE(k.up[1].k_attentions[0].attn1);  // the image itself
+  EXPECT_EQ(k.up[1].resnets[3].out_channels, 384u);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Configs that diffusers refuses, or whose blocks are not built yet: tests/golden/refused.json.
+// Configs that diffusers cannot build or run: tests/golden/refused.json.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -56,21 +56,29 @@ const std::map<std::string, std::string> kNamed = {
     {"down_encoder_block",
      "down_block_types[0]: 'DownEncoderBlock2D': diffusers itself cannot run"},
     {"down_skip_block", "down_block_types[0]: 'SkipDownBlock2D': diffusers itself cannot run"},
-    {"simple_cross", "down_block_types[0]: 'SimpleCrossAttnDownBlock2D' is not built yet"},
-    {"resnet_sampling", "down_block_types[0]: 'ResnetDownsampleBlock2D' is not built yet"},
-    {"simple_mid", "mid_block_type: 'UNetMidBlock2DSimpleCrossAttn' is not built yet"},
-    {"attn_blocks", "down_block_types[0]: 'AttnDownBlock2D' is not built yet"},
-    {"k_blocks", "down_block_types[0]: 'KDownBlock2D' is not built yet"},
-    {"k_cross", "down_block_types[0]: 'KCrossAttnDownBlock2D' is not built yet"},
-    {"dual_cross_attention", "dual_cross_attention: true is not built yet"},
-    {"gated", "attention_type: 'gated' is not built yet"},
-    {"gated_text_image", "attention_type: 'gated-text-image' is not built yet"},
-    {"add_text", "addition_embed_type: 'text' is not built yet"},
-    {"add_text_image", "addition_embed_type: 'text_image' is not built yet"},
-    {"add_image", "addition_embed_type: 'image' is not built yet"},
-    {"add_image_hint", "addition_embed_type: 'image_hint' is not built yet"},
-    {"text_image_proj", "encoder_hid_dim_type: 'text_image_proj' is not built yet"},
-    {"image_proj", "encoder_hid_dim_type: 'image_proj' is not built yet"},
+    {"add_text_image_to_list",
+     "addition_embed_type: 'text_image' needs cross_attention_dim to be one integer"},
+    {"gated_with_list", "attention_type: 'gated' needs cross_attention_dim to be one integer"},
+    {"add_image_without_dim", "encoder_hid_dim: 'image' needs it"},
+    {"add_hint_without_dim", "encoder_hid_dim: 'image_hint' needs it"},
+    {"ip_image_proj", "encoder_hid_dim_type: 'ip_image_proj'"},
+    {"simple_mid_head_dim_null", "attention_head_dim: null at level 2"},
+    {"cross_norm_unknown", "cross_attention_norm: 'rms_norm'"},
+    {"cross_group_norm_width", "cross_attention_norm: 'group_norm' has 32 groups"},
+    {"attn_without_groups", "norm_num_groups: null"},
+    {"k_mid_shift", "resnet_time_scale_shift: 'ada_group'"},
+    {"dual_cross_attention", "dual_cross_attention: true: diffusers itself cannot run it"},
+    {"k_narrow", "block_out_channels: the 16 channels of down_blocks.0.resnets.0.norm1"},
+    {"k_ungrouped", "block_out_channels: the 65 channels of down_blocks.1.resnets.0.norm2"},
+    {"k_cross_without_self",
+     "up_block_types: diffusers itself cannot run these blocks: up_blocks.0.resnets.0 reads 80"},
+    {"k_down_plain_up", "up_block_types: diffusers itself cannot run these blocks: up_blocks."},
+    {"plain_down_k_up", "up_block_types: diffusers itself cannot run these blocks: up_blocks."},
+    {"simple_head_dim_over_width", "attention_head_dim: 17 at index 1"},
+    {"simple_layer_norm_width", "cross_attention_norm: 'layer_norm' of down_blocks.1.attentions.0"},
+    {"pooling_heads", "addition_embed_type_num_heads: 5 does not divide"},
+    {"image_widths", "addition_embed_type: it and encoder_hid_dim_type take one image_embeds"},
+    {"concat_and_add_image", "class_embeddings_concat: true"},
 };
 
 TEST(RefusedConfigs, AreRefusedByKeyAndValue) {
