@@ -16,13 +16,15 @@ bool HasCrossBlocks(const UNetLayout& layout) {
   return false;
 }
 
-// Whether requests may leave the text out: layers made for one then take the image for it, if that
-// is as wide.
+// Whether requests may leave the text out: layers with added keys and values then take the image
+// for it, if that is as wide. A transformer's would too in diffusers, but a text forgotten there
+// would go unseen, so it is asked for.
 bool TextIsOptional(const UNetConfig& config, const UNetLayout& layout) {
   if (config.add_embedding == AddEmbedding::kText) return false;
   if (config.text_projection == TextProjection::kImage) return true;
   if (config.text_projection != TextProjection::kNone) return false;
   for (const AttentionLayer& layer : ListLayers(layout)) {
+    if (layer.is_cross()) return false;
     if (TextWidth(layer) != 0 && TextWidth(layer) != layer.query_dim) return false;
   }
   return true;

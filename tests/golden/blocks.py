@@ -197,7 +197,6 @@ SIMPLE = [
         two_levels(encoder_hid_dim=14, encoder_hid_dim_type="text_image_proj"),
         {"": Call(encoder_attention_mask="bool", encoder_attention_mask_tokens=15)},
     ),
-    Case("no_text", two_levels(block_out_channels=[8, 8], cross_attention_dim=8), {"": NO_TEXT}),
     Case("deepfloyd_pooling", deepfloyd(addition_embed_type_num_heads=24, levels=2), ONE),
 ]
 
