@@ -202,8 +202,9 @@ bool Executor::Core::Drain(std::chrono::duration<double> limit) {
     if (idle_.wait_for(lock, bounded, [this] { return unanswered_ == 0; })) return true;
     rest.assign(all_.begin(), all_.end());
   }
-  for (const EntryPtr& entry : rest) {
-    Stop(entry, Unavailable("Server is stopping, the request took longer than the drain limit"));
+  // The latest first, so that none begins in the place of one that was stopped.
+  for (auto entry = rest.rbegin(); entry != rest.rend(); ++entry) {
+    Stop(*entry, Unavailable("Server is stopping, the request took longer than the drain limit"));
   }
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return unanswered_ == 0; });
