@@ -15,21 +15,16 @@
 #include <memory>
 #include <string>
 
-#include "backends/api/unetd_backend.h"
+#include "backends/api/answer.h"
 #include "backends/cpu/types.h"
 
 namespace unetd::cpu {
 
-// How every fallible call in this plugin answers; plugin.cc turns it into a code and a text.
-struct [[nodiscard]] Answer {
-  int32_t code = UNETD_OK;
-  std::string text;
-
-  bool ok() const { return code == UNETD_OK; }
-};
-inline Answer Ok() { return {}; }
-inline Answer Unsupported(std::string text) { return {UNETD_UNSUPPORTED, std::move(text)}; }
-inline Answer Invalid(std::string text) { return {UNETD_INVALID, std::move(text)}; }
+using plugin::Answer;
+using plugin::Guard;
+using plugin::Invalid;
+using plugin::Ok;
+using plugin::Unsupported;
 inline Answer Cancelled() { return {UNETD_CANCELLED, "cancelled"}; }
 
 // The instruction set in use, and what else was chosen once at open and decides bits.

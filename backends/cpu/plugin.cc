@@ -2,8 +2,6 @@
 // file.
 #include <cstdio>
 #include <cstring>
-#include <exception>
-#include <new>
 #include <string_view>
 
 #include "backends/cpu/cpu_info.h"
@@ -24,29 +22,6 @@ struct Handle {
   std::unique_ptr<Kernel> kernel;
   uint32_t present = 0;  // a bit for each argument of the descriptor
 };
-
-int32_t Report(const Answer& answer, unetd_error* error) {
-  if (!answer.ok() && error != nullptr) {
-    std::snprintf(error->text, sizeof(error->text), "%s", answer.text.c_str());
-  }
-  return answer.code;
-}
-
-// Runs `body`, an Answer(), and turns whatever it throws into a code and a text.
-template <typename Body>
-int32_t Guard(unetd_error* error, const Body& body) {
-  try {
-    return Report(body(), error);
-  } catch (const std::bad_alloc&) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "out of memory");
-    return UNETD_NO_MEMORY;
-  } catch (const std::exception& e) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "%s", e.what());
-  } catch (...) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "unknown failure");
-  }
-  return UNETD_FAILED;
-}
 
 const State& StateOf(void* state) { return *static_cast<const State*>(state); }
 

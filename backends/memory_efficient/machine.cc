@@ -46,10 +46,10 @@ Answer FindMachine(std::string_view isa, Machine* machine) {
   __builtin_cpu_init();
   machine->model = Brand();
   if (!HasAvx2()) {
-    return Refuse(machine->model + " lacks AVX2, FMA or F16C, which this backend needs");
+    return Unsupported(machine->model + " lacks AVX2, FMA or F16C, which this backend needs");
   }
   if (isa == "avx512" && !HasAvx512()) {
-    return Refuse("option isa: " + machine->model + " has no AVX-512 (F, BW, VL and DQ)");
+    return Unsupported("option isa: " + machine->model + " has no AVX-512 (F, BW, VL and DQ)");
   }
   const bool wide = isa == "avx512" || (isa == "auto" && HasAvx512());
   machine->isa = wide ? "avx512" : "avx2";

@@ -1,9 +1,7 @@
 // The plugin's entry: the ABI's table. It owns no memory and serves one operator in the host's
 // domain. No exception leaves this file.
 #include <cstdio>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string_view>
 
 #include "backends/memory_efficient/attention.h"
@@ -12,29 +10,9 @@
 namespace unetd::memory_efficient {
 namespace {
 
-int32_t Say(unetd_error* error, int32_t code, const char* text) {
-  if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "%s", text);
-  return code;
-}
-
-// The code and text of body(), which gives an Answer; of what it throws, too.
-template <typename Body>
-int32_t Shielded(unetd_error* error, const Body& body) {
-  try {
-    const Answer answer = body();
-    return answer.ok() ? UNETD_OK : Say(error, answer.code, answer.text.c_str());
-  } catch (const std::bad_alloc&) {
-    return Say(error, UNETD_NO_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    return Say(error, UNETD_FAILED, e.what());
-  } catch (...) {
-    return Say(error, UNETD_FAILED, "unknown failure");
-  }
-}
-
 int32_t Open(const unetd_host*, const unetd_option* options, uint32_t option_count, void** state,
              unetd_error* error) {
-  return Shielded(error, [&]() -> Answer {
+  return Guard(error, [&]() -> Answer {
     std::string_view isa = "auto";
     for (uint32_t i = 0; i < option_count; ++i) {
       const std::string_view key = options[i].key == nullptr ? "" : options[i].key;
@@ -53,7 +31,7 @@ int32_t Open(const unetd_host*, const unetd_option* options, uint32_t option_cou
 void Close(void* state) { delete static_cast<Machine*>(state); }
 
 int32_t Describe(void* state, unetd_backend_info* info, unetd_error* error) {
-  return Shielded(error, [&]() -> Answer {
+  return Guard(error, [&]() -> Answer {
     const uint32_t size = info->struct_size;
     if (size < sizeof(*info)) return Invalid("unetd_backend_info is too small");
     const Machine& machine = *static_cast<const Machine*>(state);
@@ -74,24 +52,24 @@ Answer Check(const unetd_op_desc& desc, Choice* choice) {
 }
 
 int32_t Supports(void*, const unetd_op_desc* desc, unetd_error* why_not) {
-  return Shielded(why_not, [&] {
+  return Guard(why_not, [&] {
     Choice choice;
     return Check(*desc, &choice);
   });
 }
 
 int32_t PackRecipe(void*, const unetd_op_desc*, uint32_t, unetd_recipe*, unetd_error* error) {
-  return Say(error, UNETD_INVALID, "attention has no weights");
+  return Guard(error, [] { return Invalid("attention has no weights"); });
 }
 
 int32_t Pack(void*, const unetd_op_desc*, uint32_t, const unetd_recipe*, const unetd_weight*,
              const unetd_gang*, void*, unetd_error* error) {
-  return Say(error, UNETD_INVALID, "attention has no weights");
+  return Guard(error, [] { return Invalid("attention has no weights"); });
 }
 
 int32_t Prepare(void* state, const unetd_op_desc* desc, unetd_prepared* prepared,
                 unetd_error* error) {
-  return Shielded(error, [&]() -> Answer {
+  return Guard(error, [&]() -> Answer {
     Choice choice;
     if (Answer a = Check(*desc, &choice); !a.ok()) return a;
     auto attention =
@@ -108,7 +86,7 @@ int32_t Prepare(void* state, const unetd_op_desc* desc, unetd_prepared* prepared
 
 int32_t Run(void*, const void* handle, const unetd_exec* exec, const unetd_args* args,
             unetd_error* error) {
-  return Shielded(error, [&] { return static_cast<const Attention*>(handle)->Run(*exec, *args); });
+  return Guard(error, [&] { return static_cast<const Attention*>(handle)->Run(*exec, *args); });
 }
 
 void Release(void*, void* handle) { delete static_cast<Attention*>(handle); }

@@ -30,8 +30,8 @@ const char* NameOf(uint32_t arg) {
 std::string Text(uint64_t number) { return std::to_string(number); }
 
 Answer WrongSize(uint32_t arg, const std::string& expected, uint64_t got) {
-  return Refuse(std::string("attention: ") + NameOf(arg) + " must have " + expected + ", got " +
-                Text(got));
+  return Unsupported(std::string("attention: ") + NameOf(arg) + " must have " + expected +
+                     ", got " + Text(got));
 }
 
 bool Stored(int32_t dtype) {
@@ -43,18 +43,20 @@ Answer CheckView(const unetd_op_desc& desc, uint32_t arg) {
   const unetd_view& view = desc.args[arg];
   const std::string name = std::string("attention: ") + NameOf(arg);
   if (arg == UNETD_ARG_MASK && view.dtype != UNETD_DTYPE_F32) {
-    return Refuse(name + " must be float32, got " + DTypeWord(view.dtype));
+    return Unsupported(name + " must be float32, got " + DTypeWord(view.dtype));
   }
   if (!Stored(view.dtype)) {
-    return Refuse(name + " must be float32, float16 or bfloat16, got " + DTypeWord(view.dtype));
+    return Unsupported(name + " must be float32, float16 or bfloat16, got " +
+                       DTypeWord(view.dtype));
   }
   if (view.stride < view.channels) {
-    return Refuse(name + " has stride " + Text(view.stride) + ", below its " + Text(view.channels) +
-                  " channels");
+    return Unsupported(name + " has stride " + Text(view.stride) + ", below its " +
+                       Text(view.channels) + " channels");
   }
   uint64_t elements = 0;
   if (__builtin_mul_overflow(view.tokens, view.stride, &elements) || elements > kMostBytes / 4) {
-    return Refuse(name + " is too large: " + Text(view.tokens) + " tokens of " + Text(view.stride));
+    return Unsupported(name + " is too large: " + Text(view.tokens) + " tokens of " +
+                       Text(view.stride));
   }
   return Ok();
 }
@@ -64,10 +66,10 @@ Answer CheckViews(const unetd_op_desc& desc) {
     const bool known = *NameOf(arg) != '\0';
     if (!IsThere(desc.args[arg])) {
       if (!known || arg == UNETD_ARG_MASK) continue;
-      return Refuse(std::string("attention: ") + NameOf(arg) + " is absent");
+      return Unsupported(std::string("attention: ") + NameOf(arg) + " is absent");
     }
     if (!known) {
-      return Refuse("attention: argument " + Text(arg) + " is not served by this operator");
+      return Unsupported("attention: argument " + Text(arg) + " is not served by this operator");
     }
     if (Answer a = CheckView(desc, arg); !a.ok()) return a;
   }
@@ -106,31 +108,31 @@ Answer CheckShapes(const unetd_op_desc& desc) {
 
 Answer CheckNumbers(const unetd_op_desc& desc) {
   const unetd_attention& a = desc.u.attention;
-  if (a.heads == 0) return Refuse("attention: heads must be at least 1, got 0");
-  if (a.head_dim == 0) return Refuse("attention: head_dim must be at least 1, got 0");
+  if (a.heads == 0) return Unsupported("attention: heads must be at least 1, got 0");
+  if (a.head_dim == 0) return Unsupported("attention: head_dim must be at least 1, got 0");
   if (a.head_dim > kMostHeadDim) {
-    return Refuse("attention: head_dim must be at most 65536, got " + Text(a.head_dim));
+    return Unsupported("attention: head_dim must be at most 65536, got " + Text(a.head_dim));
   }
   if (a.upcast_scores > 1) {
-    return Refuse("attention: upcast_scores must be 0 or 1, got " + Text(a.upcast_scores));
+    return Unsupported("attention: upcast_scores must be 0 or 1, got " + Text(a.upcast_scores));
   }
   if (a.bool_mask > 1) {
-    return Refuse("attention: bool_mask must be 0 or 1, got " + Text(a.bool_mask));
+    return Unsupported("attention: bool_mask must be 0 or 1, got " + Text(a.bool_mask));
   }
-  if (!std::isfinite(a.scale)) return Refuse("attention: scale must be finite");
+  if (!std::isfinite(a.scale)) return Unsupported("attention: scale must be finite");
   if (std::memchr(a.op, 0, sizeof(a.op)) == nullptr) {
-    return Refuse("attention: attention_op is not terminated");
+    return Unsupported("attention: attention_op is not terminated");
   }
   for (const auto& [what, dtype] :
        {std::pair("compute_dtype", desc.compute_dtype), std::pair("sum_dtype", desc.sum_dtype)}) {
     if (dtype != UNETD_DTYPE_F32) {
-      return Refuse(std::string("attention: ") + what + " must be float32, got " +
-                    DTypeWord(dtype));
+      return Unsupported(std::string("attention: ") + what + " must be float32, got " +
+                         DTypeWord(dtype));
     }
   }
   // A task is a head and at least 8 queries.
   if (desc.args[UNETD_ARG_SRC0].tokens / 8 + 1 > UINT32_MAX / a.heads) {
-    return Refuse("attention: heads * tokens of src0 is beyond 2^32 tasks");
+    return Unsupported("attention: heads * tokens of src0 is beyond 2^32 tasks");
   }
   return Ok();
 }
@@ -148,13 +150,13 @@ std::string DTypeWord(int32_t dtype) {
 
 Answer CheckProblem(const unetd_op_desc& desc) {
   if (desc.kind != UNETD_OP_ATTENTION) {
-    return Refuse("this backend serves attention only, not operator kind " + Text(desc.kind));
+    return Unsupported("this backend serves attention only, not operator kind " + Text(desc.kind));
   }
-  if (desc.reserved != 0) return Refuse("attention: the reserved field is set");
+  if (desc.reserved != 0) return Unsupported("attention: the reserved field is set");
   const uint32_t algorithm = desc.u.attention.algorithm;
   if (algorithm != UNETD_ATTENTION_MEMORY_EFFICIENT) {
     constexpr const char* kNames[] = {"number 0", "math", "sdpa", "sliced", "", "npu"};
-    return Refuse(
+    return Unsupported(
         std::string("attention: this backend serves the memory_efficient algorithm "
                     "only, not ") +
         (algorithm < std::size(kNames) ? kNames[algorithm] : "number " + Text(algorithm)));

@@ -116,12 +116,12 @@ std::string Reasons(const Operator& op, const unetd_op_desc& desc) {
 }
 
 Answer RefuseOperator(const Operator& op, const unetd_op_desc& desc, const std::string& reasons) {
-  return Refuse("Operator `memory_efficient_attention` does not support inputs: query : " +
-                Shape(desc, UNETD_ARG_SRC0) + ", key : " + Shape(desc, UNETD_ARG_KEY) +
-                ", value : " + Shape(desc, UNETD_ARG_VALUE) +
-                (IsThere(desc.args[UNETD_ARG_MASK]) ? ", attn_bias : <class 'torch.Tensor'>"
-                                                    : ", attn_bias : <class 'NoneType'>") +
-                ". `" + op.name + "` is not supported because: " + reasons);
+  return Unsupported("Operator `memory_efficient_attention` does not support inputs: query : " +
+                     Shape(desc, UNETD_ARG_SRC0) + ", key : " + Shape(desc, UNETD_ARG_KEY) +
+                     ", value : " + Shape(desc, UNETD_ARG_VALUE) +
+                     (IsThere(desc.args[UNETD_ARG_MASK]) ? ", attn_bias : <class 'torch.Tensor'>"
+                                                         : ", attn_bias : <class 'NoneType'>") +
+                     ". `" + op.name + "` is not supported because: " + reasons);
 }
 
 Answer RefuseUnknown(std::string_view name) {
@@ -134,7 +134,7 @@ Answer RefuseUnknown(std::string_view name) {
       if (accepted != nullptr) text += std::string(", ") + accepted;
     }
   }
-  return Refuse(text + " (in upper or lower case)");
+  return Unsupported(text + " (in upper or lower case)");
 }
 
 // As xFormers puts triton_splitK first where queries are too few to keep a machine busy and keys

@@ -10,9 +10,7 @@
 // and is complete when it returns; errors of the kernels appear there, too.
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 
@@ -21,29 +19,6 @@
 
 namespace unetd::npu {
 namespace {
-
-int32_t Report(const Answer& answer, unetd_error* error) {
-  if (!answer.ok() && error != nullptr) {
-    std::snprintf(error->text, sizeof(error->text), "%s", answer.text.c_str());
-  }
-  return answer.code;
-}
-
-// Runs `body`, an Answer(), and turns whatever it throws into a code and a text.
-template <typename Body>
-int32_t Guard(unetd_error* error, const Body& body) {
-  try {
-    return Report(body(), error);
-  } catch (const std::bad_alloc&) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "out of memory");
-    return UNETD_NO_MEMORY;
-  } catch (const std::exception& e) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "%s", e.what());
-  } catch (...) {
-    if (error != nullptr) std::snprintf(error->text, sizeof(error->text), "unknown failure");
-  }
-  return UNETD_FAILED;
-}
 
 const Device& DeviceOf(void* state) { return *static_cast<const Device*>(state); }
 

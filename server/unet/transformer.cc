@@ -9,10 +9,8 @@ constexpr float kGroupNormEps = 1e-6f;  // whatever norm_eps says
 constexpr float kLayerNormEps = 1e-5f;
 
 // x + attention(norm(x)).
-Value EmitLayer(Emission& e, AttentionLayer layer, const std::string& norm, const Value& x,
+Value EmitLayer(Emission& e, const AttentionLayer& layer, const std::string& norm, const Value& x,
                 const Value& mask) {
-  // A request without a text makes it attend to itself, as in diffusers.
-  if (!e.text.present()) layer.cross_dim = 0;
   AttentionContext context;
   if (layer.is_cross()) context.text = e.text;
   context.mask = mask;
