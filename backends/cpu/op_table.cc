@@ -76,13 +76,6 @@ const OpEntry* FindOp(uint32_t kind) {
   return nullptr;
 }
 
-const char* ArgName(uint32_t arg) {
-  constexpr const char* kNames[UNETD_ARG_COUNT] = {
-      "src0",     "src1",     "src2",      "src3",      "key",      "value", "mask",
-      "residual", "row_bias", "row_scale", "row_shift", "stats_in", "dst",   "stats_out"};
-  return arg < UNETD_ARG_COUNT && kNames[arg] != nullptr ? kNames[arg] : "an unknown argument";
-}
-
 std::string DTypeName(int32_t dtype) {
   switch (dtype) {
     case UNETD_DTYPE_NONE:

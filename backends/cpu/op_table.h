@@ -16,11 +16,13 @@
 #include <string>
 
 #include "backends/api/answer.h"
+#include "backends/api/call.h"
 #include "backends/cpu/types.h"
 
 namespace unetd::cpu {
 
 using plugin::Answer;
+using plugin::ArgName;
 using plugin::Guard;
 using plugin::Invalid;
 using plugin::Ok;
@@ -88,7 +90,6 @@ const OpEntry* FindOp(uint32_t kind);
 // ---- what operators share (op_table.cc) ----
 
 inline bool Present(const unetd_view& view) { return view.tokens != 0; }
-const char* ArgName(uint32_t arg);     // "src0", "residual", ...
 std::string DTypeName(int32_t dtype);  // "float32", ...
 
 // Refuses, naming the argument: one whose bit is not in `allowed`, one of `required` that is

@@ -3,7 +3,9 @@
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
+#include "backends/api/call.h"
 #include "backends/cpu/cpu_info.h"
 #include "backends/cpu/host_memory.h"
 #include "backends/cpu/op_table.h"
@@ -20,7 +22,7 @@ struct State {
 // What `prepare` hands out.
 struct Handle {
   std::unique_ptr<Kernel> kernel;
-  uint32_t present = 0;  // a bit for each argument of the descriptor
+  plugin::CallCheck call;
 };
 
 const State& StateOf(void* state) { return *static_cast<const State*>(state); }
@@ -191,49 +193,25 @@ int32_t Prepare(void* state, const unetd_op_desc* desc, unetd_prepared* prepared
   return Guard(error, [&]() -> Answer {
     const OpEntry* op;
     if (Answer a = Check(StateOf(state), *desc, &op); !a.ok()) return a;
-    auto handle = std::make_unique<Handle>();
-    if (Answer a = op->make(*desc, StateOf(state).isa, &handle->kernel); !a.ok()) return a;
-    for (uint32_t arg = 0; arg < UNETD_ARG_COUNT; ++arg) {
-      if (Present(desc->args[arg])) handle->present |= Bit(arg);
-    }
-    const Kernel& kernel = *handle->kernel;
+    std::unique_ptr<Kernel> kernel;
+    if (Answer a = op->make(*desc, StateOf(state).isa, &kernel); !a.ok()) return a;
     *prepared = {};
-    prepared->workspace_bytes = kernel.workspace_bytes;
-    prepared->thread_workspace_bytes = kernel.thread_workspace_bytes;
-    prepared->max_threads = kernel.max_threads;
+    prepared->workspace_bytes = kernel->workspace_bytes;
+    prepared->thread_workspace_bytes = kernel->thread_workspace_bytes;
+    prepared->max_threads = kernel->max_threads;
     std::snprintf(prepared->description, sizeof(prepared->description), "%s",
-                  kernel.description.c_str());
-    prepared->handle = handle.release();
+                  kernel->description.c_str());
+    const plugin::CallCheck call(*desc, kernel->workspace_bytes, kernel->thread_workspace_bytes);
+    prepared->handle = new Handle{std::move(kernel), call};
     return Ok();
   });
-}
-
-Answer CheckRun(const Handle& handle, const unetd_exec& exec, const unetd_args& args) {
-  if (exec.struct_size < sizeof(exec)) return Invalid("unetd_exec is too small");
-  if (args.struct_size < sizeof(args)) return Invalid("unetd_args is too small");
-  for (uint32_t arg = 0; arg < UNETD_ARG_COUNT; ++arg) {
-    if (!(handle.present & Bit(arg))) continue;
-    const unetd_operand& operand = args.args[arg];
-    if (operand.present == 0 || operand.space >= UNETD_SPACE_COUNT ||
-        exec.spaces[operand.space] == nullptr) {
-      return Invalid(std::string(ArgName(arg)) + " is not given");
-    }
-  }
-  const Kernel& kernel = *handle.kernel;
-  if ((kernel.workspace_bytes > 0 && exec.workspace == nullptr) ||
-      (kernel.thread_workspace_bytes > 0 &&
-       (exec.thread_workspace == nullptr ||
-        exec.thread_workspace_stride < kernel.thread_workspace_bytes))) {
-    return Invalid("workspace is too small");
-  }
-  return Ok();
 }
 
 int32_t Run(void*, const void* handle, const unetd_exec* exec, const unetd_args* args,
             unetd_error* error) {
   return Guard(error, [&]() -> Answer {
     const Handle& prepared = *static_cast<const Handle*>(handle);
-    if (Answer a = CheckRun(prepared, *exec, *args); !a.ok()) return a;
+    if (Answer a = prepared.call.Check(*exec, *args); !a.ok()) return a;
     if (exec->rows == 0) return Ok();
     if (IsCancelled(*exec)) return Cancelled();
     return prepared.kernel->Run(*exec, *args);

@@ -7,9 +7,6 @@
 namespace unetd::memory_efficient {
 namespace {
 
-constexpr uint32_t kArguments[] = {UNETD_ARG_SRC0, UNETD_ARG_KEY, UNETD_ARG_VALUE, UNETD_ARG_MASK,
-                                   UNETD_ARG_DST};
-
 uint64_t Bytes(uint64_t floats) { return (floats * sizeof(float) + 63) / 64 * 64; }
 
 bool Cancelled(const unetd_exec& exec) {
@@ -65,23 +62,6 @@ uint64_t Attention::workspace_bytes() const {
 }
 
 uint64_t Attention::thread_workspace_bytes() const { return Bytes(geometry_.floats); }
-
-Answer Attention::CheckCall(const unetd_exec& exec, const unetd_args& args) const {
-  if (exec.struct_size < sizeof(exec)) return Invalid("unetd_exec is too small");
-  if (args.struct_size < sizeof(args)) return Invalid("unetd_args is too small");
-  for (const uint32_t arg : kArguments) {
-    const unetd_operand& operand = args.args[arg];
-    if (IsThere(desc_.args[arg]) && (operand.present == 0 || operand.space >= UNETD_SPACE_COUNT ||
-                                     exec.spaces[operand.space] == nullptr)) {
-      return Invalid("argument " + std::to_string(arg) + " is not given");
-    }
-  }
-  if (exec.thread_workspace == nullptr || exec.thread_workspace_stride < thread_workspace_bytes() ||
-      (workspace_bytes() != 0 && exec.workspace == nullptr)) {
-    return Invalid("workspace is too small");
-  }
-  return Ok();
-}
 
 Head Attention::HeadOf(const unetd_exec& exec, const unetd_args& args, uint32_t row,
                        uint32_t head) const {
@@ -146,7 +126,6 @@ void Attention::RunSplit(const unetd_exec& exec, const unetd_args& args, uint32_
 }
 
 Answer Attention::Run(const unetd_exec& exec, const unetd_args& args) const {
-  if (Answer a = CheckCall(exec, args); !a.ok()) return a;
   if (split_.parts < 2) {
     RunTiled(exec, args);
   } else {

@@ -16,8 +16,8 @@ class Attention {
   // After CheckProblem and ChooseOperator.
   Attention(const unetd_op_desc& desc, const Machine& machine, const Choice& choice);
 
-  // May be called by several threads at once, with different execs. Allocates nothing unless it
-  // fails.
+  // May be called by several threads at once, with different execs, which CallCheck has passed.
+  // Allocates nothing.
   Answer Run(const unetd_exec& exec, const unetd_args& args) const;
 
   // Shared by the run: 0 when tiled; the parts' sums of one row when split.
@@ -27,7 +27,6 @@ class Attention {
   const std::string& description() const { return description_; }
 
  private:
-  Answer CheckCall(const unetd_exec& exec, const unetd_args& args) const;
   Head HeadOf(const unetd_exec& exec, const unetd_args& args, uint32_t row, uint32_t head) const;
   void RunTiled(const unetd_exec& exec, const unetd_args& args) const;
   void RunSplit(const unetd_exec& exec, const unetd_args& args, uint32_t row) const;

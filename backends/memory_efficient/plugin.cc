@@ -4,6 +4,7 @@
 #include <memory>
 #include <string_view>
 
+#include "backends/api/call.h"
 #include "backends/memory_efficient/attention.h"
 #include "backends/memory_efficient/problem.h"
 
@@ -67,29 +68,39 @@ int32_t Pack(void*, const unetd_op_desc*, uint32_t, const unetd_recipe*, const u
   return Guard(error, [] { return Invalid("attention has no weights"); });
 }
 
+// What `prepare` hands out.
+struct Handle {
+  Attention attention;
+  plugin::CallCheck call;
+};
+
 int32_t Prepare(void* state, const unetd_op_desc* desc, unetd_prepared* prepared,
                 unetd_error* error) {
   return Guard(error, [&]() -> Answer {
     Choice choice;
     if (Answer a = Check(*desc, &choice); !a.ok()) return a;
-    auto attention =
-        std::make_unique<Attention>(*desc, *static_cast<const Machine*>(state), choice);
+    const Attention attention(*desc, *static_cast<const Machine*>(state), choice);
     *prepared = {};
-    prepared->workspace_bytes = attention->workspace_bytes();
-    prepared->thread_workspace_bytes = attention->thread_workspace_bytes();
+    prepared->workspace_bytes = attention.workspace_bytes();
+    prepared->thread_workspace_bytes = attention.thread_workspace_bytes();
     std::snprintf(prepared->description, sizeof(prepared->description), "%s",
-                  attention->description().c_str());
-    prepared->handle = attention.release();
+                  attention.description().c_str());
+    prepared->handle = new Handle{
+        attention, {*desc, attention.workspace_bytes(), attention.thread_workspace_bytes()}};
     return Ok();
   });
 }
 
 int32_t Run(void*, const void* handle, const unetd_exec* exec, const unetd_args* args,
             unetd_error* error) {
-  return Guard(error, [&] { return static_cast<const Attention*>(handle)->Run(*exec, *args); });
+  return Guard(error, [&]() -> Answer {
+    const Handle& prepared = *static_cast<const Handle*>(handle);
+    if (Answer a = prepared.call.Check(*exec, *args); !a.ok()) return a;
+    return prepared.attention.Run(*exec, *args);
+  });
 }
 
-void Release(void*, void* handle) { delete static_cast<Attention*>(handle); }
+void Release(void*, void* handle) { delete static_cast<Handle*>(handle); }
 
 constexpr unetd_backend kBackend = {
     .struct_size = sizeof(unetd_backend),

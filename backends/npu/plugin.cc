@@ -13,7 +13,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "backends/api/call.h"
 #include "backends/npu/attention.h"
 #include "backends/npu/device.h"
 
@@ -127,49 +129,30 @@ int32_t Pack(void*, const unetd_op_desc*, uint32_t, const unetd_recipe*, const u
 // What `prepare` hands out.
 struct Handle {
   std::unique_ptr<Attention> attention;
-  uint32_t present = 0;  // a bit for each argument of the descriptor
+  plugin::CallCheck call;
 };
 
 int32_t Prepare(void* state, const unetd_op_desc* desc, unetd_prepared* prepared,
                 unetd_error* error) {
   return Guard(error, [&]() -> Answer {
-    auto handle = std::make_unique<Handle>();
-    if (Answer a = MakeAttention(DeviceOf(state), *desc, &handle->attention); !a.ok()) return a;
-    for (uint32_t arg = 0; arg < UNETD_ARG_COUNT; ++arg) {
-      if (desc->args[arg].tokens != 0) handle->present |= 1u << arg;
-    }
+    std::unique_ptr<Attention> attention;
+    if (Answer a = MakeAttention(DeviceOf(state), *desc, &attention); !a.ok()) return a;
     *prepared = {};
-    prepared->workspace_bytes = handle->attention->workspace_bytes();
+    prepared->workspace_bytes = attention->workspace_bytes();
     prepared->max_threads = 1;
     std::snprintf(prepared->description, sizeof(prepared->description), "%s",
-                  handle->attention->Description().c_str());
-    prepared->handle = handle.release();
+                  attention->Description().c_str());
+    const plugin::CallCheck call(*desc, attention->workspace_bytes(), 0);
+    prepared->handle = new Handle{std::move(attention), call};
     return Ok();
   });
-}
-
-Answer CheckRun(const Handle& handle, const unetd_exec& exec, const unetd_args& args) {
-  if (exec.struct_size < sizeof(exec)) return Invalid("unetd_exec is too small");
-  if (args.struct_size < sizeof(args)) return Invalid("unetd_args is too small");
-  for (uint32_t arg = 0; arg < UNETD_ARG_COUNT; ++arg) {
-    if ((handle.present >> arg & 1) == 0) continue;
-    const unetd_operand& operand = args.args[arg];
-    if (operand.present == 0 || operand.space >= UNETD_SPACE_COUNT ||
-        exec.spaces[operand.space] == nullptr) {
-      return Invalid("argument number " + std::to_string(arg) + " is not given");
-    }
-  }
-  if (handle.attention->workspace_bytes() > 0 && exec.workspace == nullptr) {
-    return Invalid("no workspace is given");
-  }
-  return Ok();
 }
 
 int32_t Run(void*, const void* handle, const unetd_exec* exec, const unetd_args* args,
             unetd_error* error) {
   return Guard(error, [&]() -> Answer {
     const Handle& prepared = *static_cast<const Handle*>(handle);
-    if (Answer a = CheckRun(prepared, *exec, *args); !a.ok()) return a;
+    if (Answer a = prepared.call.Check(*exec, *args); !a.ok()) return a;
     return prepared.attention->Run(*exec, *args);
   });
 }

@@ -18,9 +18,9 @@ class Crossing {
     if (found == foreign.end()) foreign.push_back(backend_);
   }
 
-  std::vector<LoweredNode> Run(uint64_t& copied) {
+  std::vector<LoweredNode> Run(const unetd_op_desc& desc, uint64_t& copied) {
     Node inner = node_;
-    inner.desc = ForeignDescriptor(node_);
+    inner.desc = desc;
     for (int arg : kCrossing) {
       if (arg != UNETD_ARG_DST && node_.desc.args[arg].tokens != 0) Enter(inner, arg);
     }
@@ -53,9 +53,12 @@ class Crossing {
     node.operands[UNETD_ARG_DST] = to.operand;
     node.desc.args[UNETD_ARG_DST] = to.view;
     if (kind == UNETD_OP_ELEMENTWISE) node.desc.u.elementwise = {UNETD_ACT_NONE, 1.0f, 0.0f};
-    const bool cast = kind == UNETD_OP_ELEMENTWISE;
-    if (!cast) copied_ += from.view.tokens * from.view.channels * DTypeSize(DTypeOf(from));
-    out_.push_back({std::move(node), cast ? graph_.context.backend : backend_});
+    if (kind == UNETD_OP_RESIZE) {
+      node.desc.u.resize = {UNETD_RESIZE_NEAREST, 1, 1, static_cast<uint32_t>(to.view.tokens), 1};
+    }
+    const bool copy = kind == UNETD_OP_COPY;
+    if (copy) copied_ += from.view.tokens * from.view.channels * DTypeSize(DTypeOf(from));
+    out_.push_back({std::move(node), copy ? backend_ : graph_.context.backend});
   }
   static DType DTypeOf(const Place& place) { return static_cast<DType>(place.view.dtype); }
 
@@ -67,6 +70,14 @@ class Crossing {
   void Enter(Node& inner, int arg) {
     const unetd_view wanted = inner.desc.args[arg];
     Place from{node_.operands[arg], node_.desc.args[arg]};
+    if (from.view.tokens != wanted.tokens) {  // a mask's one row
+      unetd_view rows = from.view;
+      rows.tokens = wanted.tokens;
+      rows.stride = rows.channels;
+      const Place repeated{Fresh(rows, 0), rows};
+      Move(UNETD_OP_RESIZE, from, repeated);
+      from = repeated;
+    }
     if (!IsCopy(from.view, wanted)) {
       const Place dense{Fresh(wanted, 0), wanted};
       Move(UNETD_OP_ELEMENTWISE, from, dense);
@@ -94,7 +105,7 @@ class Crossing {
 
 }  // namespace
 
-unetd_op_desc ForeignDescriptor(const Node& node) {
+StatusOr<unetd_op_desc> ForeignDescriptor(const Node& node, const Backend& backend) {
   unetd_op_desc desc = node.desc;
   for (int arg : kCrossing) {
     unetd_view& view = desc.args[arg];
@@ -106,13 +117,21 @@ unetd_op_desc ForeignDescriptor(const Node& node) {
       view.dtype = static_cast<int32_t>(node.compute);
     }
   }
-  desc.u.attention.bool_mask = desc.args[UNETD_ARG_MASK].tokens != 0;
-  return desc;
+  unetd_view& mask = desc.args[UNETD_ARG_MASK];
+  desc.u.attention.bool_mask = mask.tokens != 0;
+  const Status refusal = backend.Supports(desc);
+  if (refusal.ok()) return desc;
+  if (mask.tokens == 1) {
+    mask.tokens = desc.args[UNETD_ARG_SRC0].tokens;
+    if (backend.Supports(desc).ok()) return desc;
+  }
+  return refusal;
 }
 
 std::vector<LoweredNode> CrossDomain(PlanBuilder::Graph& graph, const Node& node,
+                                     const unetd_op_desc& desc,
                                      const std::shared_ptr<Backend>& backend, uint64_t& copied) {
-  return Crossing(graph, node, backend).Run(copied);
+  return Crossing(graph, node, backend).Run(desc, copied);
 }
 
 }  // namespace unetd

@@ -61,9 +61,13 @@ class Lowering {
     std::vector<std::shared_ptr<Backend>> backends = node.backends;
     if (backends.empty()) backends.push_back(graph_.context.backend);
     for (const std::shared_ptr<Backend>& backend : backends) {
-      const bool foreign = backend->domain() != model().domain();
-      const Status answer = backend->Supports(foreign ? ForeignDescriptor(node) : node.desc);
-      if (answer.ok() && foreign) return AcceptForeign(node, backend, std::move(note));
+      if (backend->domain() != model().domain()) {
+        const StatusOr<unetd_op_desc> foreign = ForeignDescriptor(node, *backend);
+        if (foreign.ok()) return AcceptForeign(node, *foreign, backend, std::move(note));
+        note.refusals.push_back(foreign.status().message());
+        continue;
+      }
+      const Status answer = backend->Supports(node.desc);
       if (answer.ok()) return AcceptAttention(node, backend, std::move(note));
       note.refusals.push_back(answer.message());
     }
@@ -91,7 +95,8 @@ class Lowering {
     return OkStatus();
   }
 
-  Status AcceptForeign(Node& node, const std::shared_ptr<Backend>& backend, AttentionNote note) {
+  Status AcceptForeign(Node& node, const unetd_op_desc& desc,
+                       const std::shared_ptr<Backend>& backend, AttentionNote note) {
     if (!backend->owns_domain()) {
       return InvalidArgument(
           fmt::format("layer '{}': backend '{}' works in domain '{}', whose "
@@ -99,8 +104,8 @@ class Lowering {
                       node.layer, backend->name(), backend->domain(), model().domain()));
     }
     uint64_t copied = 0;
-    for (LoweredNode& lowered : CrossDomain(graph_, node, backend, copied)) {
-      if (lowered.node.desc.kind == UNETD_OP_ELEMENTWISE) {
+    for (LoweredNode& lowered : CrossDomain(graph_, node, desc, backend, copied)) {
+      if (lowered.backend == graph_.context.backend) {
         RETURN_IF_ERROR(Any(std::move(lowered.node)));
       } else {
         out_.nodes.push_back(std::move(lowered));

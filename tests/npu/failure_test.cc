@@ -160,7 +160,7 @@ TEST(NpuFailure, AHostAddressIsRefused) {
               HasSubstr("row 0: aclCreateTensor made no query: aclCreateTensor: the data is not on "
                         "the device"));
   args.args[UNETD_ARG_KEY].present = 0;
-  EXPECT_THAT(prepared->Run(exec, args).message(), HasSubstr("argument number 4 is not given"));
+  EXPECT_THAT(prepared->Run(exec, args).message(), HasSubstr("key is not given"));
 }
 
 }  // namespace

@@ -98,12 +98,11 @@ TEST_F(NpuPlan, TheRefusalOfFloat32SaysWhatToSet) {
               HasSubstr("fp32 layers run SDPA on the host; set compute"));
 }
 
-TEST_F(NpuPlan, PromptFlashAttentionServesWithoutAMask) {
+TEST_F(NpuPlan, PromptFlashAttentionIsGivenARowAQueryOfTheMask) {
   const auto npu = OpenNpu("prompt");
   ASSERT_TRUE(npu.ok());
   ExpectTheHostsNumbers(*npu, DType::kFloat16, false, 0x1p-11f);
-  EXPECT_THAT(Build(UNETD_ATTENTION_NPU, *npu, DType::kFloat16).status().message(),
-              HasSubstr("PromptFlashAttention takes only a dense one with a row a query"));
+  ExpectTheHostsNumbers(*npu, DType::kFloat16, true, 0x1p-11f);
 }
 
 }  // namespace
