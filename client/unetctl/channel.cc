@@ -14,6 +14,7 @@ void Connection::Open() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);  // pictures may be large; the server has its own limit
   arguments.SetMaxSendMessageSize(-1);
+  if (own_socket) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 

@@ -17,7 +17,8 @@ inline constexpr char kDefaultAddress[] = "127.0.0.1:8001";
 
 struct Connection {
   std::string address = kDefaultAddress;
-  double timeout_s = 0;  // of each call; 0: as long as it takes
+  double timeout_s = 0;     // of each call; 0: as long as it takes
+  bool own_socket = false;  // share it with no other connection of this process
   std::shared_ptr<grpc::Channel> channel;
 
   // Connects lazily: an address with no server shows at the first call.

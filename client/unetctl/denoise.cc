@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 
 #include "client/unetctl/conditions.h"
 #include "client/unetctl/grid.h"
+#include "client/unetctl/latent_size.h"
 #include "client/unetctl/png_file.h"
+#include "client/unetctl/previews.h"
 #include "client/unetctl/progress_bar.h"
 #include "client/unetctl/report.h"
 #include "client/unetctl/run.h"
@@ -22,23 +22,6 @@
 namespace unetd::unetctl {
 namespace {
 
-StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.is_open() || file.bad()) return NotFound(Format("cannot read {}", path));
-  return text;
-}
-
-// "64x96" -> {64, 96}; nothing if it is not that.
-std::optional<std::pair<int64_t, int64_t>> ParseSize(const std::string& text) {
-  int64_t height = 0;
-  int64_t width = 0;
-  char rest = 0;
-  if (std::sscanf(text.c_str(), "%ldx%ld%c", &height, &width, &rest) != 2) return std::nullopt;
-  if (height < 1 || width < 1) return std::nullopt;
-  return std::pair(height, width);
-}
-
 // A name that no other run has: the groups of a run must get the same variant.
 std::string FreshId() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -46,27 +29,39 @@ std::string FreshId() {
                 std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
+// Latents that a file gives, which tell shape and number of the pictures; else nullptr.
+const v1::Tensor* GivenLatents(const Loop& loop) {
+  for (const char* field : {"latents", "image_latents"}) {
+    const auto found = loop.tensors.find(field);
+    if (found != loop.tensors.end() && found->second.shape_size() == 4) return &found->second;
+  }
+  return nullptr;
+}
+
 Outcome ChoosePrompts(const DenoiseOptions& options, const Conditions* conditions, Job* job) {
   if (conditions == nullptr) {
-    if (!options.prompts.empty() || options.all) {
+    if (!options.prompts.prompts.empty() || options.all) {
       return UsageFailure("--prompt and --all name tensors of a file: give --conditions");
     }
-    for (int64_t row = 0; row < std::max<int64_t>(options.rows, 1); ++row) {
+    const v1::Tensor* latents = GivenLatents(job->loop);
+    const int64_t rows = options.rows > 0 ? options.rows : latents ? latents->shape(0) : 1;
+    for (int64_t row = 0; row < std::max<int64_t>(rows, 1); ++row) {
       job->prompts.push_back(Format("{}", row));
     }
     return std::nullopt;
   }
-  if (options.guidance > 1) {
-    if (!conditions->Has(options.negative)) {
+  const std::string& negative = options.prompts.negative;
+  if (job->loop.guided()) {
+    if (!conditions->Has(negative)) {
       return UsageFailure(Format("--guidance above 1 needs a negative prompt: {} has no {}",
-                                 options.conditions, Quoted(options.negative)));
+                                 options.prompts.conditions, Quoted(negative)));
     }
-    job->negative = options.negative;
+    job->negative = negative;
   }
-  job->prompts = options.prompts;
+  job->prompts = options.prompts.prompts;
   if (options.all) {
     for (const std::string& prompt : conditions->prompts()) {
-      if (prompt != options.negative) job->prompts.push_back(prompt);
+      if (prompt != negative) job->prompts.push_back(prompt);
     }
   }
   if (job->prompts.empty()) return UsageFailure("say which prompts: --prompt NAME,... or --all");
@@ -74,25 +69,11 @@ Outcome ChoosePrompts(const DenoiseOptions& options, const Conditions* condition
 }
 
 Outcome ChooseShape(const DenoiseOptions& options, const v1::Model& model, Job* job) {
-  int64_t height = 0;
-  int64_t width = 0;
-  if (!options.size.empty()) {
-    const auto size = ParseSize(options.size);
-    if (!size) {
-      return UsageFailure(Format("--size {}: expected HxW, such as 64x64", Quoted(options.size)));
-    }
-    height = size->first;
-    width = size->second;
-  } else if (model.shapes_size() > 0) {
-    height = model.shapes(0).height();
-    width = model.shapes(0).width();
-  } else {
-    return UsageFailure(
-        Format("model {} tells no size of its own: give --size HxW", Quoted(model.name())));
+  if (const v1::Tensor* latents = GivenLatents(job->loop); latents && options.size.empty()) {
+    job->row_shape.assign(latents->shape().begin() + 1, latents->shape().end());
+  } else if (Outcome failure = ChooseSize(options.size, model, &job->row_shape)) {
+    return failure;
   }
-  // An inpainting UNet takes more channels than the latents have: what it gives back are the
-  // latents.
-  job->row_shape = {std::min(model.in_channels(), model.out_channels()), height, width};
   if (!options.png.empty() && !IsPicture(job->row_shape)) {
     return UsageFailure(
         Format("--png: samples of model {} have {} channels, a picture has 1 or 3; "
@@ -102,24 +83,22 @@ Outcome ChooseShape(const DenoiseOptions& options, const v1::Model& model, Job* 
   return std::nullopt;
 }
 
+Status LoadFiles(const DenoiseOptions& options, Job* job) {
+  ASSIGN_OR_RETURN(job->loop, LoadLoop(options.loop));
+  ASSIGN_OR_RETURN(job->inputs, LoadInputs(options.inputs));
+  return LoadNamed(options.inputs.negative, &job->negative_inputs);
+}
+
 Outcome PlanJob(const DenoiseOptions& options, const v1::Model& model, const Conditions* conditions,
                 Job* job) {
   job->model = model.name();
   job->id = options.id.empty() ? FreshId() : options.id;
   job->max_rows = std::max<int64_t>(options.batch > 0 ? options.batch : model.max_batch(), 1);
   job->seed = options.seed;
-  job->steps = options.steps;
   job->start_step = options.start_step;
   job->end_step = options.end_step;
-  job->guidance = options.guidance;
-  job->guidance_rescale = options.guidance_rescale;
-  job->eta = options.eta;
-  job->use_clipped_model_output = options.use_clipped_model_output;
-  if (!options.scheduler.empty()) {
-    auto text = ReadText(options.scheduler);
-    if (!text.ok()) return LocalFailure(text.status());
-    job->scheduler_json = *text;
-  }
+  job->preview_every = options.preview_every;
+  if (Outcome failure = LocalFailure(LoadFiles(options, job))) return failure;
   if (Outcome failure = ChoosePrompts(options, conditions, job)) return failure;
   return ChooseShape(options, model, job);
 }
@@ -157,20 +136,23 @@ Outcome OpenVariantConditions(const DenoiseOptions& options,
 
 Outcome RunAll(const Connection& connection, const std::vector<std::string>& variants,
                const Job& job, const Conditions* conditions,
-               const std::map<std::string, Conditions>& own, std::vector<VariantRun>* runs) {
-  const bool terminal = isatty(STDERR_FILENO) == 1;
+               const std::map<std::string, Conditions>& own, ProgressStyle progress,
+               PreviewFolder* previews, std::vector<VariantRun>* runs) {
   for (const std::string& variant : variants) {
     std::optional<ProgressBar> bar;
     RunObserver observer;
     observer.accepted = [&](const std::string& chosen) {
       if (bar) return;  // a later request of the same run
-      bar.emplace(Printable(chosen), StepsInAll(job), stderr, terminal);
+      bar.emplace(Printable(chosen), StepsInAll(job), stderr, progress);
       bar->Start();
     };
-    observer.step = [&] {
-      if (bar) bar->Advance();
+    observer.step = [&](int64_t total) {
+      if (!bar) return;
+      if (total > 0) bar->SetTotal(total * RequestsInAll(job));
+      bar->Advance();
     };
     VariantRun run;
+    observer.preview = [&](const PreviewRows& rows) { return previews->Write(run.variant, rows); };
     const auto found = own.find(variant);
     const Conditions* given = found == own.end() ? conditions : &found->second;
     Outcome failure = RunVariant(connection, job, given, variant, observer, &run);
@@ -202,8 +184,8 @@ Status WriteLatents(const std::string& path, const Job& job, const std::vector<V
 
 Outcome Denoise(const Connection& connection, const DenoiseOptions& options) {
   std::optional<Conditions> conditions;
-  if (!options.conditions.empty()) {
-    auto opened = Conditions::Open(options.conditions);
+  if (!options.prompts.conditions.empty()) {
+    auto opened = Conditions::Open(options.prompts.conditions);
     if (!opened.ok()) return LocalFailure(opened.status());
     conditions = std::move(opened).value();
   }
@@ -216,7 +198,11 @@ Outcome Denoise(const Connection& connection, const DenoiseOptions& options) {
   const std::vector<std::string> variants = ChooseVariants(options, model);
   std::map<std::string, Conditions> own;
   if (Outcome failure = OpenVariantConditions(options, variants, &own)) return failure;
-  if (Outcome failure = RunAll(connection, variants, job, given, own, &runs)) return failure;
+  PreviewFolder previews(options.previews, job, options.scale);
+  if (Outcome failure = RunAll(connection, variants, job, given, own, options.progress.Style(),
+                               &previews, &runs)) {
+    return failure;
+  }
   if (!options.out_latents.empty()) {
     if (Outcome failure = LocalFailure(WriteLatents(options.out_latents, job, runs)))
       return failure;
@@ -226,9 +212,8 @@ Outcome Denoise(const Connection& connection, const DenoiseOptions& options) {
     if (!picture.ok()) return LocalFailure(picture.status());
     if (Outcome failure = LocalFailure(WritePng(options.png, *picture))) return failure;
   }
-  const std::string text = options.json ? ReportJson(job, runs, options.png, options.out_latents)
-                                        : ReportText(job, runs);
-  std::fputs(text.c_str(), stdout);
+  const ReportFiles files = {options.png, options.out_latents, previews.files()};
+  std::fputs((options.json ? ReportJson(job, runs, files) : ReportText(job, runs)).c_str(), stdout);
   return std::nullopt;
 }
 

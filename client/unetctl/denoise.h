@@ -8,6 +8,9 @@
 
 #include "client/unetctl/channel.h"
 #include "client/unetctl/failure.h"
+#include "client/unetctl/inputs.h"
+#include "client/unetctl/loop.h"
+#include "client/unetctl/progress_bar.h"
 
 namespace unetd::unetctl {
 
@@ -16,26 +19,23 @@ struct DenoiseOptions {
   std::vector<std::string> variants;  // empty: the server chooses one
   bool every_variant = false;         // all that the model has
   std::string id;
-  std::string conditions;                       // file; empty: the model takes none
+  PromptOptions prompts;                        // no file: no input comes of prompts
   std::vector<std::string> variant_conditions;  // "VARIANT=FILE"
-  std::vector<std::string> prompts;             // names in that file
   bool all = false;                             // every prompt of the file but the negative one
   int64_t rows = 0;                             // pictures of a model without conditions
-  std::string negative = "uncond";
-  std::string scheduler;  // file
-  std::string size;       // "HxW"; empty: the model's first
-  int64_t batch = 0;      // rows of a request; 0: as many as the server takes
-  int32_t steps = 25;
+  InputOptions inputs;
+  LoopOptions loop;
+  std::string size;   // empty: the model's first
+  int64_t batch = 0;  // rows of a request; 0: as many as the server takes
   int32_t start_step = 0;
   int32_t end_step = 0;
   int64_t seed = 0;
-  double guidance = 1;
-  double guidance_rescale = 0;
-  double eta = 0;
-  bool use_clipped_model_output = false;
+  int32_t preview_every = 0;          // steps; 0: never
+  std::string previews = "previews";  // folder
   std::string out_latents;
   std::string png;
   int64_t scale = 0;
+  ProgressOptions progress;
   bool json = false;
 };
 

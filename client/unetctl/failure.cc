@@ -15,8 +15,8 @@ Outcome UsageFailure(std::string text) { return Failure{kExitUsage, std::move(te
 
 Outcome RpcFailure(const grpc::Status& status, std::string_view address) {
   if (status.ok()) return std::nullopt;
-  std::string text =
-      Format("{}: {}", CodeName(status.error_code()), Printable(status.error_message()));
+  std::string text(CodeName(status.error_code()));
+  if (!status.error_message().empty()) text += ": " + Printable(status.error_message());
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return Failure{kExitServer, text};
   return Failure{kExitUnreachable, Format("no answer from {}: {}", Printable(address), text)};
 }

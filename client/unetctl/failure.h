@@ -13,10 +13,11 @@ namespace unetd::unetctl {
 
 enum ExitStatus {
   kExitOk = 0,
-  kExitLocal = 1,        // a file, a picture, an answer that makes no sense
-  kExitUsage = 2,        // the command line
-  kExitServer = 3,       // the server answered with an error
-  kExitUnreachable = 4,  // no server there, or it is going away
+  kExitLocal = 1,          // a file, a picture, an answer that makes no sense
+  kExitUsage = 2,          // the command line
+  kExitServer = 3,         // the server answered with an error
+  kExitUnreachable = 4,    // no server there, or it is going away
+  kExitInterrupted = 130,  // Ctrl-C, as shells have it
 };
 
 struct Failure {

@@ -1,5 +1,7 @@
 #include "client/unetctl/progress_bar.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -14,6 +16,21 @@ constexpr int64_t kPlainLines = 4;
 
 }  // namespace
 
+ProgressStyle ProgressOptions::Style() const {
+  if (shown) return *shown ? ProgressStyle::kBar : ProgressStyle::kNone;
+  return isatty(STDERR_FILENO) == 1 ? ProgressStyle::kBar : ProgressStyle::kLines;
+}
+
+void AddProgressFlags(CLI::App* command, ProgressOptions* options) {
+  auto* bar = command->add_flag_callback(
+      "--progress", [options] { options->shown = true; },
+      "Draw a progress bar on stderr even if it is no terminal, where else a few lines tell");
+  command
+      ->add_flag_callback(
+          "--no-progress", [options] { options->shown = false; }, "Tell no progress at all")
+      ->excludes(bar);
+}
+
 std::string ClockText(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e9) return "?";
   const auto whole = static_cast<int64_t>(std::llround(seconds));
@@ -23,8 +40,8 @@ std::string ClockText(double seconds) {
   return Format("{}:{:02}", whole / 60, whole % 60);
 }
 
-std::string ProgressText(const std::string& label, int64_t done, int64_t total, double seconds,
-                         int bar_cells) {
+std::string ProgressText(const ProgressState& state, int bar_cells) {
+  const auto [label, done, total, seconds, unit, note] = state;
   std::string bar;
   if (bar_cells > 0) {
     const auto full =
@@ -32,8 +49,10 @@ std::string ProgressText(const std::string& label, int64_t done, int64_t total, 
     bar = " [" + std::string(full, '#') + std::string(static_cast<size_t>(bar_cells) - full, '-') +
           "]";
   }
-  std::string text = Format("{} {} {}/{} steps", label, bar, done, total);
-  if (done > 0 && seconds > 0) {
+  std::string text = Format("{} {} {}/{} {}", label, bar, done, total, unit);
+  if (!note.empty()) {
+    text += Format("  {}", note);
+  } else if (done > 0 && seconds > 0) {
     const double rate = static_cast<double>(done) / seconds;
     const double left = static_cast<double>(std::max<int64_t>(total - done, 0)) / rate;
     text += Format("  {:.1f} it/s  {} left", rate, ClockText(left));
@@ -41,8 +60,9 @@ std::string ProgressText(const std::string& label, int64_t done, int64_t total, 
   return text;
 }
 
-ProgressBar::ProgressBar(std::string label, int64_t total, std::FILE* out, bool terminal)
-    : label_(std::move(label)), total_(total), out_(out), terminal_(terminal) {}
+ProgressBar::ProgressBar(std::string label, int64_t total, std::FILE* out, ProgressStyle style,
+                         std::string_view unit)
+    : label_(std::move(label)), total_(total), out_(out), style_(style), unit_(unit) {}
 
 ProgressBar::~ProgressBar() {
   if (open_) std::fputc('\n', out_);
@@ -51,7 +71,7 @@ ProgressBar::~ProgressBar() {
 
 void ProgressBar::Start() {
   start_ = std::chrono::steady_clock::now();
-  if (terminal_) Draw();
+  if (style_ == ProgressStyle::kBar) Draw();
 }
 
 void ProgressBar::Advance() {
@@ -59,12 +79,19 @@ void ProgressBar::Advance() {
   Draw();
 }
 
+void ProgressBar::Set(int64_t done, std::string note) {
+  done_ = done;
+  note_ = std::move(note);
+  Draw();
+}
+
 void ProgressBar::Draw() {
+  if (style_ == ProgressStyle::kNone) return;
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  if (terminal_) {
-    const std::string text = ProgressText(label_, done_, total_, seconds, kBarCells);
-    std::fprintf(out_, "\r%s\033[K", text.c_str());
+  const ProgressState state = {label_, done_, total_, seconds, unit_, note_};
+  if (style_ == ProgressStyle::kBar) {
+    std::fprintf(out_, "\r%s\033[K", ProgressText(state, kBarCells).c_str());
     std::fflush(out_);
     open_ = true;
     return;
@@ -72,7 +99,7 @@ void ProgressBar::Draw() {
   const int64_t quarter = total_ > 0 ? kPlainLines * done_ / total_ : 0;
   if (quarter == told_) return;
   told_ = quarter;
-  std::fprintf(out_, "%s\n", ProgressText(label_, done_, total_, seconds, 0).c_str());
+  std::fprintf(out_, "%s\n", ProgressText(state, 0).c_str());
 }
 
 }  // namespace unetd::unetctl

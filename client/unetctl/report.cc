@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "client/unetctl/summary.h"
 #include "client/unetctl/table.h"
 #include "server/base/text.h"
 
@@ -44,13 +45,12 @@ std::string ReportText(const Job& job, std::span<const VariantRun> runs) {
   return text;
 }
 
-std::string ReportJson(const Job& job, std::span<const VariantRun> runs, const std::string& png,
-                       const std::string& latents) {
+std::string ReportJson(const Job& job, std::span<const VariantRun> runs, const ReportFiles& files) {
   nlohmann::ordered_json report;
   report["model"] = job.model;
   report["prompts"] = job.prompts;
-  report["steps"] = job.steps;
-  report["guidance"] = job.guidance;
+  report["steps"] = job.loop.steps;
+  report["guidance"] = job.loop.guidance;
   report["seed"] = job.seed;
   report["sample_shape"] = job.row_shape;
   report["variants"] = nlohmann::ordered_json::array();
@@ -65,9 +65,10 @@ std::string ReportJson(const Job& job, std::span<const VariantRun> runs, const s
     row["largest_difference"] = LargestDifference(runs[0], run);  // null if it is not a number
     report["variants"].push_back(std::move(row));
   }
-  if (!png.empty()) report["png"] = png;
-  if (!latents.empty()) report["latents"] = latents;
-  return report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  if (!files.png.empty()) report["png"] = files.png;
+  if (!files.latents.empty()) report["latents"] = files.latents;
+  if (!files.previews.empty()) report["previews"] = files.previews;
+  return JsonLine(report);
 }
 
 }  // namespace unetd::unetctl

@@ -6,54 +6,36 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
-#include "server/diffusion/scheduler.h"
+#include "server/diffusion/alpha_scheduler.h"
+#include "server/diffusion/sample_limit.h"
 
 namespace unetd {
 
-class DdimScheduler final : public Scheduler {
+class DdimScheduler final : public AlphaScheduler {
  public:
-  static StatusOr<std::unique_ptr<DdimScheduler>> Create(const SchedulerConfig& config);
+  static StatusOr<std::unique_ptr<Scheduler>> Create(const SchedulerConfig& config);
 
   std::string_view name() const override { return "DDIMScheduler"; }
   Status SetTimesteps(int64_t steps) override;
+  // Where eta > 0, but not in a last step to no noise at all.
   bool NeedsNoise(int64_t step, const StepOptions& options) const override;
   uint64_t StepBytes(uint64_t rows, uint64_t row_elements) const override;
   Status Step(int64_t step, const StepOptions& options, const StepTensors& tensors) override;
 
-  const std::vector<float>& alphas_cumprod() const { return alphas_cumprod_; }
-
  private:
-  explicit DdimScheduler(SchedulerConfig config);
+  explicit DdimScheduler(const SchedulerConfig& config);
 
-  // What a step multiplies with, by the names of the paper: a is alphas_cumprod at the timestep.
+  // What a step multiplies with, by the names of the paper.
   struct Coefficients {
-    float root_alpha;       // sqrt(a)
-    float root_beta;        // sqrt(1 - a)
-    float root_alpha_prev;  // sqrt(a of the previous timestep)
+    Mix mix;                // at the timestep
+    float root_alpha_prev;  // sqrt(alpha of the previous timestep)
     float deviation;        // sigma
-    float direction;        // sqrt(1 - a_prev - sigma^2)
+    float direction;        // sqrt(1 - alpha_prev - sigma^2)
   };
   Coefficients CoefficientsAt(int64_t step, double eta) const;
-  // Of one row each.
-  void PredictOriginal(const Coefficients& c, const float* output, const float* sample,
-                       uint64_t elements, float* original) const;
-  void PredictNoise(const Coefficients& c, const float* output, const float* sample,
-                    uint64_t elements, float* noise) const;
-  static void NoiseBetween(const Coefficients& c, const float* original, const float* sample,
-                           uint64_t elements, float* noise);
-  void Limit(float* original, uint64_t elements);  // clipping or dynamic thresholding
-  void Threshold(float* row, uint64_t elements);
 
-  const SchedulerConfig config_;
-  std::vector<float> alphas_cumprod_;  // one a training timestep
-  float final_alpha_cumprod_ = 1;
-  std::vector<float> sorted_;  // scratch of Threshold
+  SampleLimit limit_;
 };
-
-// The alphas_cumprod of a config; as torch has them to the bit, but with rescale_betas_zero_snr,
-// where its square roots are off by a bit here and there.
-std::vector<float> AlphasCumprod(const SchedulerConfig& config);
 
 }  // namespace unetd

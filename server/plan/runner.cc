@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "server/base/cpu.h"
 
@@ -48,6 +49,23 @@ Status Runner::Grow(const Plan& plan, uint32_t rows) {
   return OkStatus();
 }
 
+uint32_t Runner::Room(const Plan& plan) {
+  std::lock_guard lock(mutex_);
+  return RoomOf(plan);
+}
+
+uint32_t Runner::RoomOf(const Plan& plan) {
+  uint64_t room = std::numeric_limits<uint32_t>::max();
+  const auto limit = [&](const Arena& arena, uint64_t fixed, uint64_t row) {
+    if (row != 0) room = std::min(room, (std::max(arena.bytes(), fixed) - fixed) / row);
+  };
+  limit(arena_, plan.ArenaBytes(0, threads()), plan.arena_row_bytes);
+  for (const ForeignDomain& domain : plan.foreign) {
+    limit(ArenaIn(domain), domain.ArenaBytes(0), domain.arena_row_bytes);
+  }
+  return static_cast<uint32_t>(room);
+}
+
 Arena& Runner::ArenaIn(const ForeignDomain& domain) {
   std::unique_ptr<Arena>& arena = foreign_[domain.backend];
   if (arena == nullptr) {
@@ -61,15 +79,13 @@ Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks>
   if (plan.sections[static_cast<int>(section)].empty()) return OkStatus();
   std::lock_guard lock(mutex_);
   while (!rows.empty()) {
-    const uint64_t fixed = plan.ArenaBytes(0, threads());
-    const uint64_t free = arena_.bytes() > fixed ? arena_.bytes() - fixed : 0;
-    const size_t fit = plan.arena_row_bytes ? free / plan.arena_row_bytes : rows.size();
+    const size_t room = RoomOf(plan);
     size_t part = 0;
     // Whole groups only: their rows may attend to one another.
     while (part < rows.size()) {
       size_t end = part;
       while (end < rows.size() && rows[end].group == rows[part].group) ++end;
-      if (part != 0 && end > fit) break;
+      if (part != 0 && end > room) break;
       part = end;
     }
     RETURN_IF_ERROR(Grow(plan, static_cast<uint32_t>(part)));

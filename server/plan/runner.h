@@ -48,6 +48,8 @@ class Runner {
   // Makes the arenas large enough for `rows` rows of `plan`; kResourceExhausted over a ledger's
   // limit.
   Status Admit(const Plan& plan, uint32_t rows);
+  // Rows of `plan` that the arenas hold as they are.
+  uint32_t Room(const Plan& plan);
   // Runs one section for `rows` (any number: in parts of the admitted rows). One caller at a time
   // is served, others wait. kCancelled at the next operator after `cancel` is set.
   Status Run(const Plan& plan, Section section, std::span<const RowBlocks> rows,
@@ -57,6 +59,7 @@ class Runner {
   Runner(std::shared_ptr<Backend> domain, std::shared_ptr<Ledger> ledger,
          std::unique_ptr<Gang> gang, LedgerOf ledger_of);
   Status Grow(const Plan& plan, uint32_t rows);
+  uint32_t RoomOf(const Plan& plan);
   Status RunPart(const Plan& plan, Section section, std::span<const RowBlocks> rows,
                  const CancelFlag* cancel);
   Status RunOp(const Plan& plan, const PlannedOp& op, unetd_exec exec);

@@ -4,7 +4,7 @@
 
 #include "server/attention/processor_text.h"
 #include "server/base/text.h"
-#include "server/rpc/status_codec.h"
+#include "server/rpc/unary_call.h"
 
 namespace unetd {
 namespace {
@@ -93,8 +93,8 @@ void FillProcessor(const ProcessorRow& row, v1::Processor& out) {
   }
 }
 
-Status Describe(const Server& server, const v1::DescribeModelRequest& request,
-                v1::DescribeModelResponse& response) {
+Status AnswerDescribeModel(const Server& server, const v1::DescribeModelRequest& request,
+                           v1::DescribeModelResponse& response) {
   ASSIGN_OR_RETURN(const ModelDescription model, server.DescribeModel(request.model()));
   const std::string& variant = request.variant();
   const auto& variants = model.info.variants;
@@ -111,36 +111,39 @@ Status Describe(const Server& server, const v1::DescribeModelRequest& request,
     if (variant.empty() || plan.variant == variant) FillPlan(plan, *response.add_plans());
   }
   for (const std::string& tensor : model.unused_tensors) response.add_unused_tensors(tensor);
+  response.set_config_json(model.config_json);
+  return OkStatus();
+}
+
+Status AnswerListModels(const Server& server, const v1::ListModelsRequest&,
+                        v1::ListModelsResponse& response) {
+  const bool ready = server.ready();
+  for (const ModelInfo& model : server.ListModels())
+    FillModel(model, ready, *response.add_models());
+  return OkStatus();
+}
+
+Status AnswerListProcessors(const Server&, const v1::ListProcessorsRequest&,
+                            v1::ListProcessorsResponse& response) {
+  for (const ProcessorRow& row : Processors()) FillProcessor(row, *response.add_processors());
   return OkStatus();
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminService::ListModels(grpc::CallbackServerContext* context,
-                                                   const v1::ListModelsRequest*,
-                                                   v1::ListModelsResponse* response) {
-  for (const ModelInfo& model : server_.ListModels())
-    FillModel(model, server_.ready(), *response->add_models());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+AdminService::Reactor* AdminService::ListModels(Context* context, const Bytes* request,
+                                                Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerListModels);
 }
 
-grpc::ServerUnaryReactor* AdminService::DescribeModel(grpc::CallbackServerContext* context,
-                                                      const v1::DescribeModelRequest* request,
-                                                      v1::DescribeModelResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(Describe(server_, *request, *response)));
-  return reactor;
+AdminService::Reactor* AdminService::DescribeModel(Context* context, const Bytes* request,
+                                                   Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerDescribeModel);
 }
 
-grpc::ServerUnaryReactor* AdminService::ListProcessors(grpc::CallbackServerContext* context,
-                                                       const v1::ListProcessorsRequest*,
-                                                       v1::ListProcessorsResponse* response) {
-  for (const ProcessorRow& row : Processors()) FillProcessor(row, *response->add_processors());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+AdminService::Reactor* AdminService::ListProcessors(Context* context, const Bytes* request,
+                                                    Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerListProcessors);
 }
 
 }  // namespace unetd

@@ -1,25 +1,29 @@
 // unetd.v1.Admin: what is loaded and what runs each layer.
 #pragma once
 
+#include "server/rpc/service_of.h"
 #include "server/serving/server.h"
 #include "unetd/v1/admin.grpc.pb.h"
 
 namespace unetd {
 
-class AdminService final : public v1::Admin::CallbackService {
+using AdminCalls = ServiceOf<v1::Admin::Service, v1::Admin::WithRawCallbackMethod_ListModels,
+                             v1::Admin::WithRawCallbackMethod_DescribeModel,
+                             v1::Admin::WithRawCallbackMethod_ListProcessors,
+                             v1::Admin::WithRawCallbackMethod_Profile>::Type;
+
+class AdminService final : public AdminCalls {
  public:
   explicit AdminService(Server& server) : server_(server) {}
 
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
-                                       const v1::ListModelsRequest* request,
-                                       v1::ListModelsResponse* response) override;
-  grpc::ServerUnaryReactor* DescribeModel(grpc::CallbackServerContext* context,
-                                          const v1::DescribeModelRequest* request,
-                                          v1::DescribeModelResponse* response) override;
+  using Context = grpc::CallbackServerContext;
+  using Reactor = grpc::ServerUnaryReactor;
+  using Bytes = grpc::ByteBuffer;
 
-  grpc::ServerUnaryReactor* ListProcessors(grpc::CallbackServerContext* context,
-                                           const v1::ListProcessorsRequest* request,
-                                           v1::ListProcessorsResponse* response) override;
+  Reactor* ListModels(Context*, const Bytes*, Bytes*) override;
+  Reactor* DescribeModel(Context*, const Bytes*, Bytes*) override;
+  Reactor* ListProcessors(Context*, const Bytes*, Bytes*) override;
+  // Profile answers UNIMPLEMENTED.
 
  private:
   Server& server_;

@@ -12,7 +12,10 @@ namespace unetd {
 // borrow from. INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED if it is too large. On an
 // error `request` holds what was read so far.
 Status DecodeDenoise(const grpc::ByteBuffer& bytes, int limit, DenoiseRequest& request);
+// The same of a v1.StepRequest.
+Status DecodeStep(const grpc::ByteBuffer& bytes, int limit, StepRequest& request);
 
 void EncodeTensor(OutputTensor tensor, v1::Tensor& message);
+void EncodeStep(DenoiseResult result, v1::StepResponse& message);
 
 }  // namespace unetd

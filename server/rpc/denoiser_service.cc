@@ -117,12 +117,48 @@ class DenoiseCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   grpc::Status end_;
 };
 
+class StepCall : public grpc::ServerUnaryReactor {
+ public:
+  StepCall(Server& server, grpc::CallbackServerContext& context, grpc::ByteBuffer& message,
+           grpc::ByteBuffer& response) {
+    StepRequest request;
+    const int limit = MessageLimit(server.settings().server.limits);
+    const Status status = DecodeStep(message, limit, request);
+    message.Clear();
+    if (!status.ok()) {
+      server.Refused("step", request, status);
+      Finish(ToGrpc(status));
+      return;
+    }
+    request.deadline = DeadlineOf(context);
+    canceller_.SetHandle(
+        server.Step(std::move(request), [this, &response](StatusOr<DenoiseResult> result) {
+          if (!result.ok()) return Finish(ToGrpc(result.status()));
+          v1::StepResponse answer;
+          EncodeStep(*std::move(result), answer);
+          response = SerializeMessage(answer);
+          Finish(grpc::Status::OK);
+        }));
+  }
+  void OnCancel() override { canceller_.Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  Canceller canceller_;
+};
+
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* DenoiserService::Denoise(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   // Ours alone, and no longer needed once it is read.
   return new DenoiseCall(server_, *context, const_cast<grpc::ByteBuffer&>(*request));
+}
+
+grpc::ServerUnaryReactor* DenoiserService::Step(grpc::CallbackServerContext* context,
+                                                const grpc::ByteBuffer* request,
+                                                grpc::ByteBuffer* response) {
+  return new StepCall(server_, *context, const_cast<grpc::ByteBuffer&>(*request), *response);
 }
 
 }  // namespace unetd

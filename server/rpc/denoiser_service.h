@@ -1,4 +1,4 @@
-// unetd.v1.Denoiser: the denoising loop as a stream.
+// unetd.v1.Denoiser: the denoising loop as a stream, and one step of it as a call.
 #pragma once
 
 #include "server/rpc/service_of.h"
@@ -7,9 +7,9 @@
 
 namespace unetd {
 
-// The message of Denoise carries tensors: it comes as bytes.
+// The messages carry tensors: they come as bytes.
 using DenoiserCalls = ServiceOf<v1::Denoiser::Service, v1::Denoiser::WithRawCallbackMethod_Denoise,
-                                v1::Denoiser::WithCallbackMethod_Step>::Type;
+                                v1::Denoiser::WithRawCallbackMethod_Step>::Type;
 
 class DenoiserService final : public DenoiserCalls {
  public:
@@ -17,7 +17,9 @@ class DenoiserService final : public DenoiserCalls {
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Denoise(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request) override;
-  // Step answers UNIMPLEMENTED.
+  grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* context,
+                                 const grpc::ByteBuffer* request,
+                                 grpc::ByteBuffer* response) override;
 
  private:
   Server& server_;

@@ -46,6 +46,16 @@ Status DecodeTimeout(const std::string& name, const Parameter& value, InferReque
   return OkStatus();
 }
 
+// Triton's meaning: 0 is the default, 1 the highest.
+Status DecodePriority(const std::string& name, const Parameter& value, InferRequest& request) {
+  const bool is_signed = value.parameter_choice_case() == Parameter::kInt64Param;
+  if (!IsInteger(value) || (is_signed && value.int64_param() < 0)) {
+    return WrongType(name, "an integer >= 0");
+  }
+  request.priority = is_signed ? static_cast<uint64_t>(value.int64_param()) : value.uint64_param();
+  return OkStatus();
+}
+
 // The parameters of tritonclient's calls are accepted, if their types are right; those without
 // meaning here are ignored, as Triton ignores them for a model without sequences.
 Status DecodeParameters(const Parameters& parameters, InferRequest& request) {
@@ -65,7 +75,7 @@ Status DecodeParameters(const Parameters& parameters, InferRequest& request) {
         return WrongType(name, "an integer or a string");
       }
     } else if (name == "priority") {
-      if (!IsInteger(value)) return WrongType(name, "an integer");
+      RETURN_IF_ERROR(DecodePriority(name, value, request));
     } else if (name == "sequence_start" || name == "sequence_end" ||
                name == "triton_enable_empty_final_response") {
       if (type != Parameter::kBoolParam) return WrongType(name, "a bool");

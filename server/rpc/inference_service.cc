@@ -2,17 +2,11 @@
 
 #include "server/base/text.h"
 #include "server/rpc/infer_call.h"
-#include "server/rpc/status_codec.h"
+#include "server/rpc/unary_call.h"
 #include "server/tensor/dtype.h"
 
 namespace unetd {
 namespace {
-
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const Status& status = {}) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
 
 inference::DataType ConfigType(DType dtype) {
   switch (dtype) {
@@ -96,61 +90,53 @@ void AddVariant(const VariantStats& in, inference::ModelStatistics& out) {
   }
 }
 
-}  // namespace
-
-InferenceService::Reactor* InferenceService::ServerLive(Context* context,
-                                                        const inference::ServerLiveRequest*,
-                                                        inference::ServerLiveResponse* response) {
-  response->set_live(server_.live());
-  return Answer(context);
+Status AnswerServerLive(const Server& server, const inference::ServerLiveRequest&,
+                        inference::ServerLiveResponse& response) {
+  response.set_live(server.live());
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ServerReady(Context* context,
-                                                         const inference::ServerReadyRequest*,
-                                                         inference::ServerReadyResponse* response) {
-  response->set_ready(server_.ready());
-  return Answer(context);
+Status AnswerServerReady(const Server& server, const inference::ServerReadyRequest&,
+                         inference::ServerReadyResponse& response) {
+  response.set_ready(server.ready());
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ModelReady(Context* context,
-                                                        const inference::ModelReadyRequest* request,
-                                                        inference::ModelReadyResponse* response) {
-  const Status status = server_.CheckModel(request->name(), request->version());
-  response->set_ready(status.ok());
+Status AnswerModelReady(const Server& server, const inference::ModelReadyRequest& request,
+                        inference::ModelReadyResponse& response) {
+  const Status status = server.CheckModel(request.name(), request.version());
+  response.set_ready(status.ok());
   // A model that is there but does not serve now is an answer, not an error.
-  return Answer(context, status.code() == Code::kUnavailable ? OkStatus() : status);
+  return status.code() == Code::kUnavailable ? OkStatus() : status;
 }
 
-InferenceService::Reactor* InferenceService::ServerMetadata(
-    Context* context, const inference::ServerMetadataRequest*,
-    inference::ServerMetadataResponse* response) {
-  response->set_name("unetd");
-  response->set_version(UNETD_VERSION);
+Status AnswerServerMetadata(const Server&, const inference::ServerMetadataRequest&,
+                            inference::ServerMetadataResponse& response) {
+  response.set_name("unetd");
+  response.set_version(UNETD_VERSION);
   for (const char* extension : {"model_configuration", "statistics", "parameters"}) {
-    response->add_extensions(extension);
+    response.add_extensions(extension);
   }
-  return Answer(context);
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ModelMetadata(
-    Context* context, const inference::ModelMetadataRequest* request,
-    inference::ModelMetadataResponse* response) {
-  const StatusOr<ModelInfo> model = server_.Model(request->name(), request->version());
-  if (!model.ok()) return Answer(context, model.status());
-  response->set_name(model->name);
-  response->add_versions(model->version);
-  response->set_platform(kPlatform);
-  for (const TensorInfo& input : model->inputs) FillMetadata(input, *response->add_inputs());
-  for (const TensorInfo& output : model->outputs) FillMetadata(output, *response->add_outputs());
-  return Answer(context);
+Status AnswerModelMetadata(const Server& server, const inference::ModelMetadataRequest& request,
+                           inference::ModelMetadataResponse& response) {
+  const StatusOr<ModelInfo> model = server.Model(request.name(), request.version());
+  if (!model.ok()) return model.status();
+  response.set_name(model->name);
+  response.add_versions(model->version);
+  response.set_platform(kPlatform);
+  for (const TensorInfo& input : model->inputs) FillMetadata(input, *response.add_inputs());
+  for (const TensorInfo& output : model->outputs) FillMetadata(output, *response.add_outputs());
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ModelConfig(
-    Context* context, const inference::ModelConfigRequest* request,
-    inference::ModelConfigResponse* response) {
-  const StatusOr<ModelInfo> model = server_.Model(request->name(), request->version());
-  if (!model.ok()) return Answer(context, model.status());
-  inference::ModelConfig& config = *response->mutable_config();
+Status AnswerModelConfig(const Server& server, const inference::ModelConfigRequest& request,
+                         inference::ModelConfigResponse& response) {
+  const StatusOr<ModelInfo> model = server.Model(request.name(), request.version());
+  if (!model.ok()) return model.status();
+  inference::ModelConfig& config = *response.mutable_config();
   config.set_name(model->name);
   config.set_platform(kPlatform);
   config.set_backend(model->backend);
@@ -163,53 +149,92 @@ InferenceService::Reactor* InferenceService::ModelConfig(
     tensor.set_optional(input.optional);
   }
   for (const TensorInfo& output : model->outputs) FillConfigTensor(output, *config.add_output());
-  return Answer(context);
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ModelStatistics(
-    Context* context, const inference::ModelStatisticsRequest* request,
-    inference::ModelStatisticsResponse* response) {
-  if (!request->name().empty()) {
-    const StatusOr<ModelInfo> model = server_.Model(request->name(), request->version());
-    if (!model.ok()) return Answer(context, model.status());
+Status AnswerModelStatistics(const Server& server, const inference::ModelStatisticsRequest& request,
+                             inference::ModelStatisticsResponse& response) {
+  if (!request.name().empty()) {
+    const StatusOr<ModelInfo> model = server.Model(request.name(), request.version());
+    if (!model.ok()) return model.status();
   }
-  const ServerStats stats = server_.Stats();
-  for (const ModelInfo& model : server_.ListModels()) {
-    if (!request->name().empty() && model.name != request->name()) continue;
-    inference::ModelStatistics& out = *response->add_model_stats();
+  const ServerStats stats = server.Stats();
+  for (const ModelInfo& model : server.ListModels()) {
+    if (!request.name().empty() && model.name != request.name()) continue;
+    inference::ModelStatistics& out = *response.add_model_stats();
     out.set_name(model.name);
     out.set_version(model.version);
     for (const VariantStats& variant : stats.variants) {
       if (variant.model == model.name) AddVariant(variant, out);
     }
   }
-  return Answer(context);
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::RepositoryIndex(
-    Context* context, const inference::RepositoryIndexRequest* request,
-    inference::RepositoryIndexResponse* response) {
-  for (const ModelSettings& model : server_.settings().models) {
-    const Status status = server_.CheckModel(model.name, "");
-    if (request->ready() && !status.ok()) continue;
-    auto& index = *response->add_models();
+Status AnswerRepositoryIndex(const Server& server, const inference::RepositoryIndexRequest& request,
+                             inference::RepositoryIndexResponse& response) {
+  for (const ModelSettings& model : server.settings().models) {
+    const Status status = server.CheckModel(model.name, "");
+    if (request.ready() && !status.ok()) continue;
+    auto& index = *response.add_models();
     index.set_name(model.name);
     index.set_version(kOnlyVersion);
-    index.set_state(status.ok() ? "READY" : server_.ready() ? "UNAVAILABLE" : "LOADING");
+    index.set_state(status.ok() ? "READY" : server.ready() ? "UNAVAILABLE" : "LOADING");
     index.set_reason(status.message());
   }
-  return Answer(context);
+  return OkStatus();
 }
 
-InferenceService::Reactor* InferenceService::ModelInfer(Context* context,
-                                                        const grpc::ByteBuffer* request,
-                                                        grpc::ByteBuffer* response) {
+}  // namespace
+
+InferenceService::Reactor* InferenceService::ServerLive(Context* context, const Bytes* request,
+                                                        Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerServerLive);
+}
+
+InferenceService::Reactor* InferenceService::ServerReady(Context* context, const Bytes* request,
+                                                         Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerServerReady);
+}
+
+InferenceService::Reactor* InferenceService::ModelReady(Context* context, const Bytes* request,
+                                                        Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerModelReady);
+}
+
+InferenceService::Reactor* InferenceService::ServerMetadata(Context* context, const Bytes* request,
+                                                            Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerServerMetadata);
+}
+
+InferenceService::Reactor* InferenceService::ModelMetadata(Context* context, const Bytes* request,
+                                                           Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerModelMetadata);
+}
+
+InferenceService::Reactor* InferenceService::ModelConfig(Context* context, const Bytes* request,
+                                                         Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerModelConfig);
+}
+
+InferenceService::Reactor* InferenceService::ModelStatistics(Context* context, const Bytes* request,
+                                                             Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerModelStatistics);
+}
+
+InferenceService::Reactor* InferenceService::RepositoryIndex(Context* context, const Bytes* request,
+                                                             Bytes* response) {
+  return AnswerUnary(server_, context, request, response, AnswerRepositoryIndex);
+}
+
+InferenceService::Reactor* InferenceService::ModelInfer(Context* context, const Bytes* request,
+                                                        Bytes* response) {
   // Ours alone, and no longer needed once it is read.
-  return NewInferCall(server_, *context, const_cast<grpc::ByteBuffer&>(*request), *response);
+  return NewInferCall(server_, *context, const_cast<Bytes&>(*request), *response);
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ModelStreamInfer(
-    Context* context) {
+grpc::ServerBidiReactor<InferenceService::Bytes, InferenceService::Bytes>*
+InferenceService::ModelStreamInfer(Context* context) {
   return NewStreamInferCall(server_, *context);
 }
 

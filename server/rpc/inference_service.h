@@ -8,23 +8,25 @@
 
 namespace unetd {
 
-// All calls are callbacks; the two that carry tensors hand over their messages as bytes.
+// All calls are callbacks that hand over their messages as bytes: see message_codec.h.
 using Protocol = inference::GRPCInferenceService;
 using ProtocolService = ServiceOf<
     Protocol::Service, Protocol::WithRawCallbackMethod_ModelInfer,
-    Protocol::WithRawCallbackMethod_ModelStreamInfer, Protocol::WithCallbackMethod_ServerLive,
-    Protocol::WithCallbackMethod_ServerReady, Protocol::WithCallbackMethod_ModelReady,
-    Protocol::WithCallbackMethod_ServerMetadata, Protocol::WithCallbackMethod_ModelMetadata,
-    Protocol::WithCallbackMethod_ModelConfig, Protocol::WithCallbackMethod_ModelStatistics,
-    Protocol::WithCallbackMethod_RepositoryIndex, Protocol::WithCallbackMethod_RepositoryModelLoad,
-    Protocol::WithCallbackMethod_RepositoryModelUnload,
-    Protocol::WithCallbackMethod_SystemSharedMemoryStatus,
-    Protocol::WithCallbackMethod_SystemSharedMemoryRegister,
-    Protocol::WithCallbackMethod_SystemSharedMemoryUnregister,
-    Protocol::WithCallbackMethod_CudaSharedMemoryStatus,
-    Protocol::WithCallbackMethod_CudaSharedMemoryRegister,
-    Protocol::WithCallbackMethod_CudaSharedMemoryUnregister,
-    Protocol::WithCallbackMethod_TraceSetting, Protocol::WithCallbackMethod_LogSettings>::Type;
+    Protocol::WithRawCallbackMethod_ModelStreamInfer, Protocol::WithRawCallbackMethod_ServerLive,
+    Protocol::WithRawCallbackMethod_ServerReady, Protocol::WithRawCallbackMethod_ModelReady,
+    Protocol::WithRawCallbackMethod_ServerMetadata, Protocol::WithRawCallbackMethod_ModelMetadata,
+    Protocol::WithRawCallbackMethod_ModelConfig, Protocol::WithRawCallbackMethod_ModelStatistics,
+    Protocol::WithRawCallbackMethod_RepositoryIndex,
+    Protocol::WithRawCallbackMethod_RepositoryModelLoad,
+    Protocol::WithRawCallbackMethod_RepositoryModelUnload,
+    Protocol::WithRawCallbackMethod_SystemSharedMemoryStatus,
+    Protocol::WithRawCallbackMethod_SystemSharedMemoryRegister,
+    Protocol::WithRawCallbackMethod_SystemSharedMemoryUnregister,
+    Protocol::WithRawCallbackMethod_CudaSharedMemoryStatus,
+    Protocol::WithRawCallbackMethod_CudaSharedMemoryRegister,
+    Protocol::WithRawCallbackMethod_CudaSharedMemoryUnregister,
+    Protocol::WithRawCallbackMethod_TraceSetting,
+    Protocol::WithRawCallbackMethod_LogSettings>::Type;
 
 class InferenceService final : public ProtocolService {
  public:
@@ -32,25 +34,18 @@ class InferenceService final : public ProtocolService {
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
+  using Bytes = grpc::ByteBuffer;
 
-  Reactor* ServerLive(Context*, const inference::ServerLiveRequest*,
-                      inference::ServerLiveResponse*) override;
-  Reactor* ServerReady(Context*, const inference::ServerReadyRequest*,
-                       inference::ServerReadyResponse*) override;
-  Reactor* ModelReady(Context*, const inference::ModelReadyRequest*,
-                      inference::ModelReadyResponse*) override;
-  Reactor* ServerMetadata(Context*, const inference::ServerMetadataRequest*,
-                          inference::ServerMetadataResponse*) override;
-  Reactor* ModelMetadata(Context*, const inference::ModelMetadataRequest*,
-                         inference::ModelMetadataResponse*) override;
-  Reactor* ModelConfig(Context*, const inference::ModelConfigRequest*,
-                       inference::ModelConfigResponse*) override;
-  Reactor* ModelStatistics(Context*, const inference::ModelStatisticsRequest*,
-                           inference::ModelStatisticsResponse*) override;
-  Reactor* RepositoryIndex(Context*, const inference::RepositoryIndexRequest*,
-                           inference::RepositoryIndexResponse*) override;
-  Reactor* ModelInfer(Context*, const grpc::ByteBuffer*, grpc::ByteBuffer*) override;
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(Context*) override;
+  Reactor* ServerLive(Context*, const Bytes*, Bytes*) override;
+  Reactor* ServerReady(Context*, const Bytes*, Bytes*) override;
+  Reactor* ModelReady(Context*, const Bytes*, Bytes*) override;
+  Reactor* ServerMetadata(Context*, const Bytes*, Bytes*) override;
+  Reactor* ModelMetadata(Context*, const Bytes*, Bytes*) override;
+  Reactor* ModelConfig(Context*, const Bytes*, Bytes*) override;
+  Reactor* ModelStatistics(Context*, const Bytes*, Bytes*) override;
+  Reactor* RepositoryIndex(Context*, const Bytes*, Bytes*) override;
+  Reactor* ModelInfer(Context*, const Bytes*, Bytes*) override;
+  grpc::ServerBidiReactor<Bytes, Bytes>* ModelStreamInfer(Context*) override;
   // What is not overridden (loading, shared memory, trace and log settings) answers UNIMPLEMENTED.
 
  private:

@@ -28,16 +28,29 @@ bool IsCompressed(io::ZeroCopyInputStream& bytes) {
   return first == 0x1f || first == 0x78;
 }
 
-Status Parse(io::ZeroCopyInputStream& stream, int limit, google::protobuf::MessageLite& message) {
+// `setting` names what set the limit, after a comma; "" if nothing can change it.
+Status Parse(io::ZeroCopyInputStream& stream, int limit, const char* setting,
+             google::protobuf::MessageLite& message) {
   io::CodedInputStream coded(&stream);
   coded.SetTotalBytesLimit(limit);
   if (message.ParseFromCodedStream(&coded) && coded.ConsumedEntireMessage()) return OkStatus();
   if (coded.BytesUntilTotalBytesLimit() <= 0) {
     return ResourceExhausted(
-        Format("Received message larger than max ({} bytes, server.limits.message_mib)", limit));
+        Format("Received message larger than max ({} bytes{})", limit, setting));
   }
   return InvalidArgument(
       Format("expected a message {}, got bytes that are none", message.GetTypeName()));
+}
+
+Status Inflate(const grpc::ByteBuffer& bytes, int limit, const char* setting,
+               google::protobuf::MessageLite& message) {
+  grpc::ByteBuffer shared = bytes;  // its slices, not their bytes: the reader wants a pointer
+  if (!shared.Valid()) return InvalidArgument("expected a message, got none, or one cut short");
+  grpc::ProtoBufferReader reader(&shared);
+  if (!reader.status().ok()) return Internal(reader.status().error_message());
+  if (!IsCompressed(reader)) return Parse(reader, limit, setting, message);
+  io::GzipInputStream inflated(&reader, io::GzipInputStream::AUTO);
+  return Parse(inflated, limit, setting, message);
 }
 
 }  // namespace
@@ -49,13 +62,11 @@ int MessageLimit(const LimitSettings& limits) {
 
 Status ParseMessage(const grpc::ByteBuffer& bytes, int limit,
                     google::protobuf::MessageLite& message) {
-  grpc::ByteBuffer shared = bytes;  // its slices, not their bytes: the reader wants a pointer
-  if (!shared.Valid()) return Internal("no message came");
-  grpc::ProtoBufferReader reader(&shared);
-  if (!reader.status().ok()) return Internal(reader.status().error_message());
-  if (!IsCompressed(reader)) return Parse(reader, limit, message);
-  io::GzipInputStream inflated(&reader, io::GzipInputStream::AUTO);
-  return Parse(inflated, limit, message);
+  return Inflate(bytes, limit, ", server.limits.message_mib", message);
+}
+
+Status ParseControl(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message) {
+  return Inflate(bytes, kControlLimit, "", message);
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message) {

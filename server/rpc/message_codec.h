@@ -1,6 +1,6 @@
-// Messages that carry tensors, as they come off the wire. gRPC inflates a compressed message before
-// it looks at its size, so a small one could fill the memory; here it is inflated piece by piece,
-// no further than the limit.
+// Messages as they come off the wire. gRPC inflates a compressed message before it looks at its
+// size, so a small one could fill the memory; here it is inflated piece by piece, no further than
+// the limit.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -14,10 +14,16 @@ namespace unetd {
 // The largest message in bytes, by gRPC's signed 32 bits.
 int MessageLimit(const LimitSettings& limits);
 
+// The largest message of a call that carries no tensors.
+inline constexpr int kControlLimit = 1 << 20;
+
 // Inflates gzip and deflate. INVALID_ARGUMENT if it is no such message, RESOURCE_EXHAUSTED if it is
 // larger than `limit`.
 Status ParseMessage(const grpc::ByteBuffer& bytes, int limit,
                     google::protobuf::MessageLite& message);
+
+// The same of a call that carries no tensors: at most kControlLimit.
+Status ParseControl(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message);
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
 

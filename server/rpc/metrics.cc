@@ -41,6 +41,7 @@ class Page {
   std::vector<MetricFamily> families_;
 };
 
+// Triton's, and the variant.
 Labels LabelsOf(const VariantStats& stats) {
   return {{"model", stats.model}, {"version", kOnlyVersion}, {"variant", stats.variant}};
 }
@@ -56,7 +57,8 @@ void AddCounters(const ServerStats& stats, Page& page) {
        [](const VariantStats& s) { return s.success.count; }},
       {"nv_inference_count", "Number of inferences performed (rows)",
        [](const VariantStats& s) { return s.inference_count; }},
-      {"nv_inference_exec_count", "Number of forwards of the UNet",
+      {"nv_inference_exec_count",
+       "Number of forwards of the UNet; one that requests share counts once",
        [](const VariantStats& s) { return s.execution_count; }},
       {"nv_inference_request_duration_us", "Cumulative inference request duration in microseconds",
        [](const VariantStats& s) { return s.success.ns / 1000.0; }},
@@ -103,8 +105,8 @@ void AddHistogram(const ServerStats& stats, const char* name, const char* help,
     uint64_t cumulative = 0;
     for (size_t i = 0; i < histogram.counts.size(); ++i) {
       cumulative += histogram.counts[i];
-      const double bound = i < Histogram::kBounds.size() ? Histogram::kBounds[i]
-                                                         : std::numeric_limits<double>::infinity();
+      const double bound = i < histogram.bounds.size() ? histogram.bounds[i]
+                                                       : std::numeric_limits<double>::infinity();
       metric.histogram.bucket.push_back({cumulative, bound});
     }
     metric.histogram.sample_count = cumulative;
@@ -139,8 +141,21 @@ void AddDomains(const ServerStats& stats, Page& page) {
   MetricFamily& pending =
       page.Family("nv_inference_pending_request_count",
                   "Instantaneous number of pending requests per model", MetricType::Gauge);
-  for (const auto& [model, queued] : stats.queued_by_model) {
-    Page::Add(pending, static_cast<double>(queued), {{"model", model}, {"version", kOnlyVersion}});
+  std::map<std::string, uint64_t> queued;  // by model, as Triton has it
+  for (const VariantStats& variant : stats.variants) queued[variant.model] += variant.queued;
+  for (const auto& [model, count] : queued) {
+    Page::Add(pending, static_cast<double>(count), {{"model", model}, {"version", kOnlyVersion}});
+  }
+  MetricFamily& requests =
+      page.Family("unetd_requests", "Requests that are not answered, by state", MetricType::Gauge);
+  for (const VariantStats& variant : stats.variants) {
+    const std::pair<const char*, uint64_t> kStates[] = {{"queued", variant.queued},
+                                                        {"running", variant.running}};
+    for (const auto& [state, count] : kStates) {
+      Labels labels = LabelsOf(variant);
+      labels.push_back({"state", state});
+      Page::Add(requests, static_cast<double>(count), std::move(labels));
+    }
   }
 }
 
@@ -156,6 +171,10 @@ std::string MetricsText(const Server& server) {
                &VariantStats::forward_seconds, page);
   AddHistogram(stats, "unetd_step_seconds", "One denoising step", &VariantStats::step_seconds,
                page);
+  AddHistogram(stats, "unetd_batch_rows", "Rows of a forward of the UNet",
+               &VariantStats::batch_rows, page);
+  AddHistogram(stats, "unetd_batch_requests", "Requests that shared a forward of the UNet",
+               &VariantStats::batch_requests, page);
   AddDomains(stats, page);
   page.Gauge("unetd_plans_cached", "Plans kept", static_cast<double>(stats.plans_cached));
   page.Gauge("unetd_ready", "1 while the server is ready", server.ready() ? 1 : 0);

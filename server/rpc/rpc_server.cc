@@ -2,6 +2,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 
 #include <chrono>
 
@@ -12,6 +13,14 @@ namespace unetd {
 namespace {
 
 constexpr int kMaxConcurrentStreams = 1024;  // of one connection
+
+// What may be on its way in, all connections together: gRPC looks at a message's size when it has
+// the whole of it, up to 4 GiB, so the limit of one message alone would not keep memory bounded.
+size_t ReadQuota(const LimitSettings& limits) {
+  constexpr size_t kMessages = 4;
+  constexpr size_t kConnections = 256u << 20;  // buffers and headers of many small calls
+  return kConnections + kMessages * static_cast<size_t>(MessageLimit(limits));
+}
 
 }  // namespace
 
@@ -26,6 +35,7 @@ StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Server& server) {
   builder.AddListeningPort(settings.address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(MessageLimit(settings.limits));
   builder.SetMaxSendMessageSize(-1);
+  builder.SetResourceQuota(grpc::ResourceQuota("unetd").Resize(ReadQuota(settings.limits)));
   // gRPC would inflate a message whatever comes of it: ParseMessage does it within the limit.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -21,7 +21,7 @@ StatusOr<std::unique_ptr<Domain>> Domain::Create(std::shared_ptr<Backend> backen
   ASSIGN_OR_RETURN(domain->runner, Runner::Create(backend, domain->ledger, 0, ledger_of));
   domain->packed = std::make_unique<PackedStore>(backend, domain->ledger);
   domain->plans = std::make_unique<PlanCache>(domain->ledger, kPlanCacheBytes);
-  domain->executor = std::make_unique<Executor>(queue_limit);
+  domain->executor = std::make_unique<Executor>(queue_limit, MakeStepRunner(*domain->runner));
   return domain;
 }
 
@@ -39,6 +39,11 @@ Status Domain::CheckFits(const Plan& plan, uint32_t rows, uint32_t steps) const 
       "of {} that is over the limit of {} (server.limits.memory_mib)",
       rows, rows == 1 ? "" : "s", HumanBytes(arena), HumanBytes(blocks), HumanBytes(fixed),
       HumanBytes(limit)));
+}
+
+uint32_t Domain::MakeRoom(const Plan& plan, uint32_t rows, uint32_t steps) {
+  while (rows > 1 && !(CheckFits(plan, rows, steps).ok() && runner->Admit(plan, rows).ok())) --rows;
+  return rows;
 }
 
 DomainStats Domain::Stats() const {

@@ -30,6 +30,9 @@ struct Domain {
   // kResourceExhausted if `rows` rows of `plan`, at `steps` schedule blocks a row, could not run
   // even alone.
   Status CheckFits(const Plan& plan, uint32_t rows, uint32_t steps) const;
+  // Makes the arena as large as one request of `rows` rows would make it, or of fewer where those
+  // would not fit; gives the rows. So forwards that requests share take no memory of their own.
+  uint32_t MakeRoom(const Plan& plan, uint32_t rows, uint32_t steps);
   DomainStats Stats() const;
 };
 

@@ -6,7 +6,8 @@
 
 namespace unetd {
 
-Executor::Executor(size_t queue_limit) : core_(std::make_shared<Core>(queue_limit)) {
+Executor::Executor(size_t queue_limit, std::unique_ptr<StepRunner> runner)
+    : core_(std::make_shared<Core>(queue_limit, std::move(runner))) {
   core_->StartThreads();
 }
 
@@ -22,8 +23,8 @@ std::shared_ptr<CallHandle> Executor::Submit(std::shared_ptr<Job> job, SubmitOpt
 bool Executor::Drain(std::chrono::duration<double> limit) { return core_->Drain(limit); }
 void Executor::Close() { core_->Close(); }
 JobCounts Executor::counts() const { return core_->counts(); }
-std::map<std::string, JobCounts> Executor::counts_by_model() const {
-  return core_->counts_by_model();
+std::map<std::pair<std::string, std::string>, JobCounts> Executor::counts_by_variant() const {
+  return core_->counts_by_variant();
 }
 
 }  // namespace unetd

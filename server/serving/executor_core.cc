@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::chrono::hours kLongestDrain(24 * 365);
 
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
 Status Stopping() {
   return Unavailable("Server is stopping, it has stopped accepting new inference requests");
 }
@@ -67,7 +69,7 @@ std::shared_ptr<CallHandle> Executor::Core::Submit(std::shared_ptr<Job> job,
   if (slow) {
     std::lock_guard lock(mutex_);
     if (entry->state == State::kPreparing) {  // it may have ended meanwhile
-      entry->position = to_prepare_.insert(to_prepare_.end(), entry);
+      entry->to_prepare = to_prepare_.insert(to_prepare_.end(), entry);
       entry->listed = true;
       prepare_.notify_one();
     }
@@ -93,9 +95,10 @@ Status Executor::Core::Admit(const EntryPtr& entry) {
                Format("Exceeds maximum queue size: {} requests wait already", queue_limit_))
         .WithRetry();
   }
+  RETURN_IF_ERROR(CannotMeet(*entry, now));
   entry->state = State::kPreparing;
   entry->all = all_.insert(all_.end(), entry);
-  ++counts_[entry->options.model].queued;
+  ++CountsOf(*entry).queued;
   ++unanswered_;
   AddTimers(entry);
   return OkStatus();
@@ -134,6 +137,7 @@ void Executor::Core::Stop(const EntryPtr& entry, const Status& reason) {
     if (entry->state == State::kExecuting || entry->state == State::kStaging) {
       if (entry->stop.ok()) entry->stop = reason;
       entry->cancel.store(1, std::memory_order_relaxed);
+      CancelEmptyFlight();
       return;
     }
     ended = End(entry, reason);
@@ -153,7 +157,7 @@ Executor::Core::Ended Executor::Core::End(const EntryPtr& entry, Status status) 
   all_.erase(entry->all);
   for (const auto& timer : entry->timers) timers_.erase(timer);
   entry->timers.clear();
-  JobCounts& counts = counts_[entry->options.model];
+  JobCounts& counts = CountsOf(*entry);
   --(entry->started ? counts.running : counts.queued);
   entry->state = State::kFinished;
   return ended;
@@ -166,17 +170,47 @@ void Executor::Core::Answer(Ended ended) {
   if (--unanswered_ == 0) idle_.notify_all();
 }
 
+void Executor::Core::Answer(std::vector<Ended> ended) {
+  for (Ended& one : ended) Answer(std::move(one));
+}
+
+JobCounts& Executor::Core::CountsOf(const Entry& entry) {
+  return counts_[{entry.options.model, entry.options.variant}];
+}
+
 void Executor::Core::Unlist(Entry& entry) {
   if (!entry.listed) return;
-  (entry.state == State::kReady ? ready_ : to_prepare_).erase(entry.position);
+  if (entry.state == State::kReady) {
+    ready_.erase(ready_.find(entry.turn));
+  } else {
+    to_prepare_.erase(entry.to_prepare);
+  }
   entry.listed = false;
 }
 
 void Executor::Core::PushReady(const EntryPtr& entry) {
   entry->state = State::kReady;
-  entry->position = ready_.insert(ready_.end(), entry);
+  entry->turn.due = Turn::Due(rows_run_, entry->rows_served, entry->options.priority);
+  entry->turn.number = turns_given_++;
+  ready_.insert(entry);
   entry->listed = true;
   work_.notify_one();
+}
+
+Status Executor::Core::CannotMeet(const Entry& entry, TimePoint now) const {
+  if (!entry.options.deadline) return OkStatus();
+  const ForwardNeed need = entry.job->need();
+  if (need.plan == nullptr) return OkStatus();
+  const auto fastest = paces_.Fastest(need.plan, need.rows, now);
+  if (!fastest) return OkStatus();
+  const Milliseconds left = *entry.options.deadline - now, each = *fastest;
+  const Milliseconds needed = each * static_cast<double>(need.left);
+  if (needed <= left) return OkStatus();
+  return DeadlineExceeded(
+      Format("the deadline cannot be met: {} step{} of {:.3g} ms or more {} {:.3g} ms, {:.3g} ms "
+             "are left",
+             need.left, need.left == 1 ? "" : "s", each.count(), need.left == 1 ? "needs" : "need",
+             needed.count(), std::max(0.0, left.count())));
 }
 
 void Executor::Core::AddTimers(const EntryPtr& entry) {
@@ -191,13 +225,14 @@ void Executor::Core::AddTimers(const EntryPtr& entry) {
 void Executor::Core::Close() {
   std::lock_guard lock(mutex_);
   closed_ = true;
+  work_.notify_all();  // there will be no more company to wait for
 }
 
 bool Executor::Core::Drain(std::chrono::duration<double> limit) {
+  Close();
   std::vector<EntryPtr> rest;
   {
     std::unique_lock lock(mutex_);
-    closed_ = true;
     const auto bounded = std::min(limit, std::chrono::duration<double>(kLongestDrain));
     if (idle_.wait_for(lock, bounded, [this] { return unanswered_ == 0; })) return true;
     rest.assign(all_.begin(), all_.end());
@@ -214,14 +249,14 @@ bool Executor::Core::Drain(std::chrono::duration<double> limit) {
 JobCounts Executor::Core::counts() const {
   std::lock_guard lock(mutex_);
   JobCounts sum;
-  for (const auto& [model, counts] : counts_) {
+  for (const auto& [variant, counts] : counts_) {
     sum.queued += counts.queued;
     sum.running += counts.running;
   }
   return sum;
 }
 
-std::map<std::string, JobCounts> Executor::Core::counts_by_model() const {
+std::map<std::pair<std::string, std::string>, JobCounts> Executor::Core::counts_by_variant() const {
   std::lock_guard lock(mutex_);
   return counts_;
 }

@@ -1,4 +1,5 @@
 // What the executor's three threads do.
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -20,41 +21,18 @@ void Executor::Core::PrepareJobs() {
 }
 
 void Executor::Core::Work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    work_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
-    if (stopping_) return;
-    EntryPtr entry = ready_.front();
-    Unlist(*entry);
-    entry->state = State::kExecuting;
-    const TimePoint begin = Clock::now();
-    entry->queued += begin - entry->waiting_since;
-    if (!entry->started) {
-      entry->started = true;
-      JobCounts& counts = counts_[entry->options.model];
-      --counts.queued;
-      ++counts.running;
-    }
-    Job& job = *entry->job;
-    lock.unlock();
-    StatusOr<Job::Progress> progress = job.Run(entry->cancel);
-    lock.lock();
+  Lock lock(mutex_);
+  while (!stopping_) {
     const TimePoint now = Clock::now();
-    entry->ran += now - begin;
-    entry->waiting_since = now;
-    // A job that ended while it was being stopped has ended; one with quanta left stops here.
-    Status status = progress.ok() ? OkStatus() : progress.status();
-    const bool more = progress.ok() && *progress == Job::Progress::kMore;
-    if (more && entry->stop.ok()) {
-      PushReady(entry);
-      continue;
+    std::optional<TimePoint> until;
+    std::vector<EntryPtr> flight = ChooseFlight(now, until);
+    if (!flight.empty()) {
+      if (!EndHopeless(flight, now, lock)) Fly(std::move(flight), lock);
+    } else if (until) {
+      work_.wait_until(lock, *until);
+    } else {
+      work_.wait(lock);
     }
-    if (!entry->stop.ok() && (more || status.code() == Code::kCancelled)) status = entry->stop;
-    Ended ended = End(entry, std::move(status));
-    entry.reset();
-    lock.unlock();
-    Answer(std::move(ended));
-    lock.lock();
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "server/plan/request_blocks.h"
 #include "server/serving/request_checks.h"
@@ -13,16 +14,20 @@ class InferJob final : public RequestJob {
  public:
   InferJob(JobContext context, const CheckedInfer& checked, InferRequest request,
            InferCallback done);
+  std::span<const RowBlocks> rows() const override { return row_blocks_; }
   void Finish(const Status& status, const JobTimes& times) override;
 
  private:
   Status DoStage() override;
-  StatusOr<Progress> DoRun(const CancelFlag& cancel) override;
+  Status DoBegin(const CancelFlag& cancel) override;
+  StatusOr<Progress> DoEnd(ForwardRecord& record) override;
+  Status MakeOutput();
 
   const CheckedInfer checked_;
   InferRequest request_;
   InferCallback done_;
   std::unique_ptr<RequestBlocks> blocks_;
+  std::vector<RowBlocks> row_blocks_;
   InferResult result_;
 };
 

@@ -82,6 +82,7 @@ struct ModelDescription {
   std::vector<LayerInfo> layers;
   std::vector<PlanInfo> plans;              // that were warmed
   std::vector<std::string> unused_tensors;  // of the checkpoint
+  std::string config_json;                  // the UNet's config.json as it stands there
 };
 
 }  // namespace unetd

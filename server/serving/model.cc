@@ -8,6 +8,7 @@
 
 #include "server/base/log.h"
 #include "server/base/text.h"
+#include "server/diffusion/denoise_loop.h"
 #include "server/diffusion/scheduler.h"
 #include "server/plan/request_blocks.h"
 
@@ -153,6 +154,18 @@ Status ServedModel::BuildAndWarm() {
     }
   }
   return OkStatus();
+}
+
+void ServedModel::MakeRoom() const {
+  const auto wanted = static_cast<uint32_t>(settings_.forward_rows());
+  for (const Warmed& warmed : warmed_) {
+    const uint32_t room = domain_->MakeRoom(*warmed.plan, wanted, DenoiseRun::kScheduleSteps);
+    if (room == wanted) continue;
+    UNETD_LOG_INFO(
+        "model '{}', variant '{}' at {}: requests share forwards of up to {} rows, not "
+        "{}: memory for more is over server.limits.memory_mib",
+        name(), variants_[warmed.variant]->variant, warmed.shape.Key(), room, wanted);
+  }
 }
 
 void ServedModel::FindUnused() {

@@ -38,6 +38,10 @@ class ServedModel {
   const std::string& scheduler_text() const { return scheduler_text_; }
   const std::string& scheduler_place() const { return scheduler_place_; }
 
+  // For forwards that requests share, at the warmed shapes; after all models of the domain were
+  // loaded, since weights come first. Logs where there is less room than the settings ask for.
+  void MakeRoom() const;
+
   ModelInfo Info() const;
   ModelDescription Describe() const;
 

@@ -88,6 +88,7 @@ ModelDescription ServedModel::Describe() const {
     description.plans.push_back(std::move(info));
   }
   description.unused_tensors = unused_;
+  description.config_json = unet_->config().json;
   return description;
 }
 

@@ -43,6 +43,7 @@ struct RequestHead {
   std::optional<TimePoint> deadline;
   // The longest it may wait before it starts to run; unset: as long as the deadline allows.
   std::optional<std::chrono::microseconds> queue_timeout;
+  uint64_t priority = 0;  // 1 is the highest, larger numbers are lower; 0: the default (turns.h)
   // Held while views of the request are read: until the job starts to run, at the latest until it
   // ends.
   std::shared_ptr<const void> keepalive;
@@ -71,28 +72,55 @@ struct InferResult {
 
 using InferCallback = std::function<void(StatusOr<InferResult>)>;
 
-// A whole denoising loop, or the part [start_step, end_step) of one.
-struct DenoiseRequest : RequestHead {
-  std::string scheduler_json;  // a scheduler config; "": the model's own
-  int64_t num_inference_steps = 50;
-  int64_t start_step = 0;
-  std::optional<int64_t> end_step;  // unset: num_inference_steps
-
-  // Either latents [B,C,H,W] (float; the result has their dtype), or shape [B,C,H,W] with one seed
-  // a row. With latents, seeds are needed only to draw the noise of eta > 0.
-  std::optional<TensorView> latents;
-  Shape shape;
+// What the steps of a denoising loop are told: the same for a whole loop and for one step alone.
+// The tensors but scheduler's and conditions are floats; B, C, H, W are the latents'.
+struct LoopRequest : RequestHead {
+  std::string scheduler_json;        // a scheduler config; "": the model's own
+  int64_t num_inference_steps = 50;  // the UNet may be called more often: a step is one such call
+  // One a row, where noise is to be drawn: what the loop starts from, and what the scheduler adds.
   std::vector<uint64_t> seeds;
 
-  std::vector<NamedTensor> conditions;  // inputs of the UNet but sample and timestep
-  std::vector<NamedTensor>
-      negative_conditions;    // the same names and shapes; needed if guidance_scale > 1
+  // Inputs of the UNet but sample and timestep. The residuals among them may have one dimension
+  // more, [steps run, B, ...]: then they change with every step.
+  std::vector<NamedTensor> conditions;
+  // The same names and shapes; needed if guidance_scale > 1.
+  std::vector<NamedTensor> negative_conditions;
   double guidance_scale = 1;  // guidance is on above 1, as in diffusers
   double guidance_rescale = 0;
-  double eta = 0;                         // DDIM's
+  std::optional<double> eta;              // DDIM's and TCD's; unset: the scheduler's own default
   bool use_clipped_model_output = false;  // DDIM's
-  std::optional<TensorView> noise;  // [end_step - start_step, B,C,H,W]; unset: drawn from the seeds
+  std::optional<TensorView> noise;        // what the scheduler adds; unset: drawn from the seeds
+  std::optional<TensorView> start_noise;  // [B,C,H,W]; unset: drawn from the seeds
+
+  // Clean latents of a picture: what the loop starts from, and what lies outside of the mask.
+  std::optional<TensorView> image_latents;  // [B,C,H,W]
+  std::optional<TensorView> mask;           // [B,1,H,W], of any dtype: 1 where to paint
+  // For UNets that take more channels than the latents': beside the sample they are shown the mask
+  // and masked_image_latents, or concat_latents.
+  std::optional<TensorView> masked_image_latents;
+  std::optional<TensorView> concat_latents;
+  std::optional<TensorView> negative_concat_latents;  // under guidance; unset: concat_latents
+};
+
+// A whole denoising loop, or the part [start_step, end_step) of one.
+struct DenoiseRequest : LoopRequest {
+  int64_t start_step = 0;
+  std::optional<int64_t> end_step;  // unset: all steps
+
+  // The sample at start_step: latents [B,C,H,W] (float; the result has their dtype), or made of
+  // image_latents, or of noise alone in `shape` [B,C,H,W].
+  std::optional<TensorView> latents;
+  Shape shape;
   int64_t preview_every = 0;  // steps between previews of the predicted original sample; 0: none
+};
+
+// One step of a loop. `noise` is [B,C,H,W] here.
+struct StepRequest : LoopRequest {
+  int64_t step_index = 0;
+  std::optional<double> timestep;  // instead of step_index: one of the scheduler's
+  TensorView sample;               // [B,C,H,W]; the answer has its dtype
+  // As the step before answered it; none for the first step that a loop runs.
+  std::vector<TensorView> state;
 };
 
 struct DenoiseAccepted {
@@ -115,9 +143,12 @@ struct DenoiseResult {
   std::string id;
   OutputTensor sample;                // after end_step
   OutputTensor pred_original_sample;  // of the last step
+  std::vector<OutputTensor> state;    // of a Step: for the step after it; none after the last
   Timings timings;
   int64_t steps = 0;  // done
 };
+
+using StepCallback = std::function<void(StatusOr<DenoiseResult>)>;
 
 // Told by the server, from any of its threads but never from two at once, and never again after
 // OnFinished. Must not block, throw, nor destroy the server. The server lets go of it after
@@ -136,8 +167,8 @@ class DenoiseListener {
 class CallHandle {
  public:
   virtual ~CallHandle() = default;
-  // The answer is CANCELLED at once if the call is queued, at the next operator if it runs. No
-  // effect if it has ended.
+  // The answer is CANCELLED at once if the call is queued, at the next operator if it runs alone,
+  // at the forward's end if it shares one. No effect if it has ended.
   virtual void Cancel() = 0;
 };
 

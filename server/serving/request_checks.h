@@ -2,11 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "server/diffusion/denoise_loop.h"
 #include "server/serving/model.h"
 #include "server/serving/request.h"
+#include "server/serving/step_state.h"
 
 namespace unetd {
 
@@ -20,17 +23,25 @@ struct CheckedInfer {
 };
 StatusOr<CheckedInfer> CheckInfer(const ServedModel& model, const InferRequest& request);
 
+// A whole loop, a part of one, or a single step.
 struct CheckedDenoise {
   UNetShape shape;
   uint32_t batch = 0;
-  Shape sample_shape;  // [B,C,H,W]
-  DType dtype = DType::kFloat32;
+  Shape sample_shape;             // [B,C,H,W], of the latents
+  DType dtype = DType::kFloat32;  // of the sample, and so of the result
   DenoiseOptions options;
   std::unique_ptr<Scheduler> scheduler;  // with its timesteps
+
+  // Of a single step: its answer has the scheduler's state.
+  std::optional<StateOwner> state_owner;
+  std::vector<TensorView> state;  // borrowed from the request; empty: the scheduler starts anew
+
+  const char* kind() const { return state_owner ? "step" : "denoise"; }  // for logs
 };
 StatusOr<CheckedDenoise> CheckDenoise(const ServedModel& model, const DenoiseRequest& request);
+StatusOr<CheckedDenoise> CheckStep(const ServedModel& model, const StepRequest& request);
 
-// -- for both --
+// -- for all --
 
 // For the processors of the variant that see more than one row: `rows` are what runs at once, with
 // guidance twice the batch. They are one group of the runner's.

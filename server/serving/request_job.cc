@@ -1,25 +1,24 @@
 #include "server/serving/request_job.h"
 
-#include <new>
+#include <utility>
+
+#include "server/serving/guarded.h"
 
 namespace unetd {
 namespace {
 
 static_assert(std::is_same_v<Clock::duration, std::chrono::nanoseconds>);
 
-// No exception crosses the executor.
-template <typename Result, typename Call>
-Result Guarded(const Call& call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return ResourceExhausted("no memory is left for this request");
-  } catch (const std::exception& error) {
-    return Internal(error.what());
-  }
+uint32_t ShareRows(const JobContext& context) {
+  // Rows that see one another are not mixed with strangers.
+  if (!context.snapshot->bindings.rows_matter().empty()) return 1;
+  return static_cast<uint32_t>(context.model->settings().forward_rows());
 }
 
 }  // namespace
+
+RequestJob::RequestJob(JobContext context, const UNetShape& shape, uint32_t rows)
+    : context_(std::move(context)), shape_(shape), rows_(rows), share_rows_(ShareRows(context_)) {}
 
 bool RequestJob::SlowToPrepare() {
   plan_ = context_.snapshot->FindPlan(shape_);
@@ -38,8 +37,23 @@ Status RequestJob::Stage() {
   return Guarded<Status>([this] { return DoStage(); });
 }
 
-StatusOr<Job::Progress> RequestJob::Run(const CancelFlag& cancel) {
-  return Guarded<StatusOr<Progress>>([&] { return DoRun(cancel); });
+ForwardNeed RequestJob::need() const {
+  const BatchingSettings& batching = context_.model->settings().dynamic_batching;
+  return {plan_, rows_, forwards_left(), share_rows_,
+          std::chrono::microseconds(batching.max_queue_delay_microseconds)};
+}
+
+Status RequestJob::Begin(const CancelFlag& cancel) {
+  return Guarded<Status>([&] { return DoBegin(cancel); });
+}
+
+StatusOr<Job::Progress> RequestJob::End(ForwardRecord& record) {
+  return Guarded<StatusOr<Progress>>([&] { return DoEnd(record); });
+}
+
+void RequestJob::Count(const ForwardRecord& record) {
+  const Snapshot& snapshot = *context_.snapshot;
+  context_.statistics->AddForward(snapshot.model, snapshot.variant, record);
 }
 
 }  // namespace unetd

@@ -1,4 +1,4 @@
-// What inference and denoising have in common as jobs.
+// What all requests have in common as jobs.
 #pragma once
 
 #include <memory>
@@ -22,22 +22,32 @@ class RequestJob : public Job {
   bool SlowToPrepare() final;
   Status Prepare() final;
   Status Stage() final;
-  StatusOr<Progress> Run(const CancelFlag& cancel) final;
+  ForwardNeed need() const final;
+  Status Begin(const CancelFlag& cancel) final;
+  StatusOr<Progress> End(ForwardRecord& record) final;
+  void Count(const ForwardRecord& record) final;
 
  protected:
-  RequestJob(JobContext context, const UNetShape& shape)
-      : context_(std::move(context)), shape_(shape) {}
+  // `rows`: of each forward of the UNet.
+  RequestJob(JobContext context, const UNetShape& shape, uint32_t rows);
 
-  // As Stage and Run; what they throw becomes a status.
+  // As Stage, Begin and End; what they throw becomes a status.
   virtual Status DoStage() = 0;
-  virtual StatusOr<Progress> DoRun(const CancelFlag& cancel) = 0;
+  virtual Status DoBegin(const CancelFlag& cancel) = 0;
+  virtual StatusOr<Progress> DoEnd(ForwardRecord& record) = 0;
+  // Until the job is done; known from the start.
+  virtual uint64_t forwards_left() const { return 1; }
 
   Runner& runner() { return *context_.snapshot->domain->runner; }
   Ledger& ledger() { return *context_.snapshot->domain->ledger; }
 
   const JobContext context_;
   const UNetShape shape_;
+  const uint32_t rows_;
   std::shared_ptr<const Plan> plan_;  // not for Finish
+
+ private:
+  const uint32_t share_rows_;
 };
 
 // Nanoseconds of what runs while it lives, added to `sum`.

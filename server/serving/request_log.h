@@ -12,7 +12,7 @@ namespace unetd {
 std::string_view CodeName(Code code);  // "OK", "INVALID_ARGUMENT", ...
 
 struct RequestLine {
-  std::string_view kind;  // "infer", "denoise"
+  std::string_view kind;  // "infer", "denoise", "step"
   std::string_view id;
   std::string_view model;
   std::string_view variant;

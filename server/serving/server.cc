@@ -2,38 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <utility>
 
 #include "server/base/text.h"
-#include "server/serving/denoise_job.h"
+#include "server/serving/guarded.h"
 #include "server/serving/infer_job.h"
 #include "server/serving/request_checks.h"
 #include "server/serving/request_log.h"
 #include "server/serving/server_impl.h"
 
 namespace unetd {
-namespace {
-
-class EndedCall final : public CallHandle {
- public:
-  void Cancel() override {}
-};
-
-// No exception crosses the room's door: a request that finds no memory is refused.
-template <typename Result, typename Call>
-StatusOr<Result> Guarded(const Call& call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return ResourceExhausted("no memory is left for this request");
-  } catch (const std::exception& error) {
-    return Internal(error.what());
-  }
-}
-
-}  // namespace
-
 std::unique_ptr<Server> Server::Create(Settings settings, std::filesystem::path plugin_dir) {
   return std::unique_ptr<Server>(
       new Server(std::make_unique<Impl>(std::move(settings), std::move(plugin_dir))));
@@ -48,11 +26,7 @@ Server::~Server() {
 }
 
 Status Server::Load() {
-  return Guarded<bool>([this]() -> StatusOr<bool> {
-           RETURN_IF_ERROR(impl_->Load());
-           return true;
-         })
-      .status();
+  return Guarded<Status>([this] { return impl_->Load(); });
 }
 
 bool Server::live() const { return true; }
@@ -106,6 +80,8 @@ std::shared_ptr<CallHandle> Server::Impl::Submit(const JobContext& context, cons
                                                  std::shared_ptr<Job> job) {
   Executor::SubmitOptions options;
   options.model = context.snapshot->model;
+  options.variant = context.snapshot->variant;
+  options.priority = head.priority;
   options.deadline = head.deadline;
   if (head.queue_timeout) {
     constexpr std::chrono::hours kLongest(24 * 365);
@@ -118,7 +94,7 @@ std::shared_ptr<CallHandle> Server::Impl::Submit(const JobContext& context, cons
 std::shared_ptr<CallHandle> Server::Infer(InferRequest request, InferCallback done) {
   const TimePoint arrived = Clock::now();
   std::string variant;
-  auto job = Guarded<std::pair<JobContext, CheckedInfer>>(
+  auto job = Guarded<StatusOr<std::pair<JobContext, CheckedInfer>>>(
       [&]() -> StatusOr<std::pair<JobContext, CheckedInfer>> {
         ASSIGN_OR_RETURN(JobContext context, impl_->Assign(request));
         variant = context.snapshot->variant;
@@ -135,35 +111,6 @@ std::shared_ptr<CallHandle> Server::Infer(InferRequest request, InferCallback do
   return impl_->Submit(
       job->first, head,
       std::make_shared<InferJob>(job->first, job->second, std::move(request), std::move(done)));
-}
-
-std::shared_ptr<CallHandle> Server::Denoise(DenoiseRequest request,
-                                            std::shared_ptr<DenoiseListener> listener) {
-  const TimePoint arrived = Clock::now();
-  std::string variant;
-  auto job = Guarded<std::pair<JobContext, CheckedDenoise>>(
-      [&]() -> StatusOr<std::pair<JobContext, CheckedDenoise>> {
-        ASSIGN_OR_RETURN(JobContext context, impl_->Assign(request));
-        variant = context.snapshot->variant;
-        ASSIGN_OR_RETURN(CheckedDenoise checked, CheckDenoise(*context.model, request));
-        const uint32_t rows = DenoiseRun::Rows(checked.batch, checked.options);
-        Status group = CheckGroup(*context.snapshot, checked.shape, rows);
-        if (!group.ok() && rows != checked.batch) {
-          return group.WithContext(
-              Format("guidance runs the {} rows twice at once: ", checked.batch));
-        }
-        RETURN_IF_ERROR(group);
-        return std::pair(std::move(context), std::move(checked));
-      });
-  if (!job.ok()) {
-    impl_->Refused("denoise", request, variant, job.status(), arrived);
-    listener->OnFinished(job.status());
-    return std::make_shared<EndedCall>();
-  }
-  const RequestHead head = request;
-  return impl_->Submit(job->first, head,
-                       std::make_shared<DenoiseJob>(job->first, std::move(job->second),
-                                                    std::move(request), std::move(listener)));
 }
 
 void Server::Refused(std::string_view kind, const RequestHead& head, const Status& status) {

@@ -41,7 +41,10 @@ class Server {
   std::shared_ptr<CallHandle> Infer(InferRequest request, InferCallback done);
   std::shared_ptr<CallHandle> Denoise(DenoiseRequest request,
                                       std::shared_ptr<DenoiseListener> listener);
-  // Counts and logs a request that the wire's own checks refused; `kind`: "infer" or "denoise".
+  // One step of a loop; steps taken one by one give the bits of the loop.
+  std::shared_ptr<CallHandle> Step(StepRequest request, StepCallback done);
+  // Counts and logs a request that the wire's own checks refused; `kind`: "infer", "denoise" or
+  // "step".
   void Refused(std::string_view kind, const RequestHead& head, const Status& status);
 
   std::vector<ModelInfo> ListModels() const;  // in the config's order; those that serve

@@ -15,6 +15,12 @@
 
 namespace unetd {
 
+// Of a request that was answered before there was a job.
+class EndedCall final : public CallHandle {
+ public:
+  void Cancel() override {}
+};
+
 struct Server::Impl {
   Impl(Settings s, std::filesystem::path p) : settings(std::move(s)), plugin_dir(std::move(p)) {}
 

@@ -33,16 +33,20 @@ ServerStats Server::Stats() const {
   ServerStats stats;
   stats.variants = impl_->statistics.Snapshot();
   if (!impl_->loaded) return stats;
+  std::map<std::pair<std::string, std::string>, JobCounts> jobs;
   for (const auto& [name, domain] : impl_->domains) {
     stats.domains.push_back(domain->Stats());
-    for (const auto& [model, counts] : domain->executor->counts_by_model()) {
-      stats.queued_by_model[model] += counts.queued;
-      stats.running_by_model[model] += counts.running;
-    }
+    jobs.merge(domain->executor->counts_by_variant());  // a model lives in one domain
     const PlanCache::Counts plans = domain->plans->counts();
     stats.plan_hits += plans.hits;
     stats.plan_misses += plans.misses;
     stats.plans_cached += plans.plans;
+  }
+  for (VariantStats& variant : stats.variants) {
+    const auto found = jobs.find({variant.model, variant.variant});
+    if (found == jobs.end()) continue;
+    variant.queued = found->second.queued;
+    variant.running = found->second.running;
   }
   return stats;
 }

@@ -61,6 +61,7 @@ Status Server::Impl::Load() {
                    served->variants().size(), TorchName(model.dtype), Seconds(model_begin));
     registry->Add(std::move(served));
   }
+  for (const auto& model : registry->models()) model->MakeRoom();
   {
     std::lock_guard lock(mutex);
     models = std::move(registry);

@@ -34,6 +34,42 @@ Status StageInputs(RequestBlocks& blocks, const std::vector<NamedTensor>& tensor
   return OkStatus();
 }
 
+bool ChangesWithSteps(const NamedTensor& tensor) {
+  constexpr size_t kRank = 4;  // of a residual
+  const std::string& name = tensor.name;
+  return tensor.view.shape.size() == kRank + 1 &&
+         (name == wire::kMidResidual || name.starts_with(wire::kDownResidual) ||
+          name.starts_with(wire::kAdapterResidual));
+}
+
+NamedTensor AtStep(const NamedTensor& tensor, int64_t step) {
+  NamedTensor part = tensor;
+  part.view.bytes /= static_cast<uint64_t>(tensor.view.shape.front());
+  part.view.shape.erase(part.view.shape.begin());
+  part.view.data = tensor.view.as<uint8_t>() + static_cast<uint64_t>(step) * part.view.bytes;
+  return part;
+}
+
+Status StageChannels(RequestBlocks& blocks, const TensorView& tensor, uint32_t channel,
+                     uint32_t first) {
+  const PlanInput& sample = *blocks.plan().FindInput(wire::kSample);
+  const auto rows = static_cast<uint32_t>(tensor.shape.front());
+  TensorView row = tensor;
+  row.shape.erase(row.shape.begin());
+  row.bytes /= rows;
+  const uint64_t pixels = static_cast<uint64_t>(row.shape[1] * row.shape[2]);
+  const uint64_t offset = channel * pixels * DTypeSize(sample.dtype);
+  if (offset + row.elements() * DTypeSize(sample.dtype) > sample.bytes) {
+    return Internal(Format("channels {} to {} of the sample are beyond the plan's {} bytes",
+                           channel, channel + row.shape[0], sample.bytes));
+  }
+  for (uint32_t i = 0; i < rows; ++i) {
+    row.data = tensor.as<uint8_t>() + i * row.bytes;
+    RETURN_IF_ERROR(Convert(row, sample.dtype, blocks.Input(sample, first + i) + offset));
+  }
+  return OkStatus();
+}
+
 OutputTensor EmptyOutput(std::string name, DType dtype, Shape shape) {
   OutputTensor output;
   output.name = std::move(name);

@@ -36,10 +36,10 @@ FailReason FailReasonOf(Code code) {
   }
 }
 
-void Histogram::Add(double seconds) {
-  const auto bucket = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
-  ++counts[static_cast<size_t>(bucket - kBounds.begin())];
-  sum += seconds;
+void Histogram::Add(double value) {
+  const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), value);
+  ++counts[static_cast<size_t>(bucket - bounds.begin())];
+  sum += value;
 }
 
 VariantStats& Statistics::At(std::string_view model, std::string_view variant) {
@@ -69,13 +69,8 @@ void Statistics::AddSuccess(const Success& success) {
   row.compute_infer.Add(timings.compute_ns);
   row.compute_output.Add(timings.output_ns);
   row.inference_count += success.inferences;
-  row.execution_count += success.executions;
   row.last_inference_ms =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-  BatchStat& batch = row.batches[success.rows];
-  batch.compute_input.Add(timings.input_ns);
-  batch.compute_infer.Add(timings.compute_ns);
-  batch.compute_output.Add(timings.output_ns);
   row.queue_seconds.Add(seconds(timings.queue_ns));
   if (success.denoise) {
     ++row.denoise_requests;
@@ -90,6 +85,19 @@ void Statistics::AddFailure(std::string_view model, std::string_view variant, Co
   VariantStats& row = At(model, variant);
   row.fail.Add(total_ns);
   ++row.failures[static_cast<size_t>(FailReasonOf(code))];
+}
+
+void Statistics::AddForward(std::string_view model, std::string_view variant,
+                            const ForwardRecord& forward) {
+  std::lock_guard lock(mutex_);
+  VariantStats& row = At(model, variant);
+  ++row.execution_count;
+  BatchStat& batch = row.batches[forward.rows];
+  batch.compute_input.Add(forward.input_ns);
+  batch.compute_infer.Add(forward.compute_ns);
+  batch.compute_output.Add(forward.output_ns);
+  row.batch_rows.Add(forward.rows);
+  row.batch_requests.Add(forward.requests);
 }
 
 void Statistics::AddDenoiseStep(std::string_view model, std::string_view variant, uint64_t ns) {

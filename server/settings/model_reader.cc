@@ -9,7 +9,8 @@
 namespace unetd {
 namespace {
 
-constexpr int64_t kMaxBatch = 1024;  // rows
+constexpr int64_t kMaxBatch = 1024;              // rows
+constexpr int64_t kMaxDelayMicros = 10'000'000;  // ten seconds
 constexpr int64_t kMaxSide =
     8192;  // of a sample: an image of 65,536 pixels a side behind most VAEs
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -33,6 +34,19 @@ StatusOr<ShapeList> ReadShapes(const JsonValue& value) {
     shapes.push_back(shape);
   }
   return shapes;
+}
+
+StatusOr<BatchingSettings> ReadBatching(const JsonValue& value) {
+  static const std::vector<std::string_view> kKeys = {"max_batch", "max_queue_delay_microseconds"};
+  ASSIGN_OR_RETURN(const JsonObject object, JsonObject::Open(value, &kKeys));
+  BatchingSettings batching;
+  if (const auto item = object.Find("max_batch")) {
+    ASSIGN_OR_RETURN(batching.max_batch, item->Integer(1, kMaxBatch));
+  }
+  if (const auto item = object.Find("max_queue_delay_microseconds")) {
+    ASSIGN_OR_RETURN(batching.max_queue_delay_microseconds, item->Integer(0, kMaxDelayMicros));
+  }
+  return batching;
 }
 
 StatusOr<VariantSettings> ReadVariant(const JsonValue& value, const ReaderContext& context) {
@@ -122,7 +136,8 @@ StatusOr<ProcessorRule> ReadRule(const JsonValue& value, const ReaderContext& co
 
 StatusOr<ModelSettings> ReadModel(const JsonValue& value, const ReaderContext& context) {
   static const std::vector<std::string_view> kKeys = {
-      "name", "path", "scheduler", "backend", "dtype", "max_batch", "shapes", "variants"};
+      "name",   "path",    "scheduler", "backend", "dtype", "max_batch", "dynamic_batching",
+      "shapes", "variants"};
   ASSIGN_OR_RETURN(const JsonObject object, JsonObject::Open(value, &kKeys));
   ModelSettings model;
   model.json_path = value.path();
@@ -148,6 +163,9 @@ StatusOr<ModelSettings> ReadModel(const JsonValue& value, const ReaderContext& c
   }
   if (const auto item = object.Find("max_batch")) {
     ASSIGN_OR_RETURN(model.max_batch, item->Integer(1, kMaxBatch));
+  }
+  if (const auto item = object.Find("dynamic_batching")) {
+    ASSIGN_OR_RETURN(model.dynamic_batching, ReadBatching(*item));
   }
   if (const auto item = object.Find("shapes")) {
     ASSIGN_OR_RETURN(model.shapes, ReadShapes(*item));

@@ -67,17 +67,29 @@ struct VariantSettings {
   std::string json_path;  // "models[0].variants[1]"
 };
 
+// How requests share forwards of the UNet.
+struct BatchingSettings {
+  int64_t max_batch = 0;  // rows of a shared forward; 1: never share; 0, unsaid: the model's
+  int64_t max_queue_delay_microseconds = 0;  // the longest a request waits for company
+};
+
 struct ModelSettings {
   std::string name;
   std::filesystem::path path;       // absolute: a diffusers folder
   std::filesystem::path scheduler;  // absolute: file or folder; empty: look beside `path`
   std::string backend = kDefaultBackend;
   DType dtype = DType::kFloat32;  // or kFloat16, kBFloat16
-  int64_t max_batch = 8;          // rows
+  int64_t max_batch = 8;          // rows of one request
+  BatchingSettings dynamic_batching;
   // Height and width of samples; empty: the model's sample_size.
   std::vector<std::pair<int64_t, int64_t>> shapes;
   std::vector<VariantSettings> variants;  // at least one
   std::string json_path;                  // "models[0]"
+
+  // Rows of a forward that requests share, together.
+  int64_t forward_rows() const {
+    return dynamic_batching.max_batch != 0 ? dynamic_batching.max_batch : max_batch;
+  }
 };
 
 struct Settings {

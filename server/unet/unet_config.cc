@@ -113,7 +113,9 @@ StatusOr<UNetConfig> ParseUNetConfig(std::string_view json_text, const std::stri
     const nlohmann::json object = nlohmann::json::parse(json_text);
     if (!object.is_object())
       return InvalidArgument(origin + ": expected a JSON object, got " + ShownJson(object));
-    return ReadConfig(object, origin);
+    ASSIGN_OR_RETURN(UNetConfig config, ReadConfig(object, origin));
+    config.json = json_text;
+    return config;
   } catch (const nlohmann::json::parse_error& error) {
     return InvalidArgument(Format("{}: not JSON (at byte {})", origin, error.byte));
   } catch (const nlohmann::json::exception& error) {

@@ -103,6 +103,7 @@ struct UNetConfig {
   static constexpr uint32_t kHintChannels = 4;
 
   std::vector<std::string> unknown_keys;  // not read; the first few, for one warning
+  std::string json;                       // the text that all this was read from
 };
 
 // Strict: INVALID_ARGUMENT "<origin>: <key>: <what is wrong with which value>" for what diffusers

@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "server/diffusion/ddim.h"
+#include "server/diffusion/scheduler.h"
+#include "server/diffusion/scheduler_class.h"
 
 namespace unetd {
 namespace {
@@ -12,6 +13,11 @@ namespace {
 std::string ErrorOf(std::string_view text, std::string_view base = "") {
   const auto config = ParseSchedulerConfig(text, base);
   return config.ok() ? "" : config.status().message();
+}
+
+// A config of that class with one more key.
+std::string With(std::string_view name, const std::string& key) {
+  return R"({"_class_name": ")" + std::string(name) + R"(", )" + key + "}";
 }
 
 TEST(SchedulerConfig, DefaultsAreDiffusers) {
@@ -28,6 +34,18 @@ TEST(SchedulerConfig, DefaultsAreDiffusers) {
   EXPECT_EQ(config->dynamic_thresholding_ratio, 0.995);
 }
 
+TEST(SchedulerConfig, EveryClassHasItsOwnDefaults) {
+  for (const SchedulerClass& row : SchedulerClasses()) {
+    const auto config = ParseSchedulerConfig(With(row.name, R"("_note": 1)"));
+    ASSERT_TRUE(config.ok()) << config.status().message();
+    EXPECT_EQ(config->class_name, row.name);
+    EXPECT_TRUE(*config == row.Defaults());
+  }
+  EXPECT_EQ(ParseSchedulerConfig(With("EulerDiscreteScheduler", R"("_note": 1)"))->timestep_spacing,
+            TimestepSpacing::kLinspace);
+  EXPECT_EQ(ParseSchedulerConfig(With("LCMScheduler", R"("_note": 1)"))->beta_end, 0.012);
+}
+
 TEST(SchedulerConfig, KeepsUnknownKeysForOneWarning) {
   const auto config = ParseSchedulerConfig(
       R"({"_class_name": "DDIMScheduler", "_diffusers_version": "0.42.1",
@@ -35,6 +53,14 @@ TEST(SchedulerConfig, KeepsUnknownKeysForOneWarning) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_EQ(config->unknown_keys, (std::vector<std::string>{"extra", "skip_prk_steps"}));
   EXPECT_EQ(config->beta_start, 0.00085);
+}
+
+// A published PNDM file has clip_sample, which PNDM does not: whatever it says, nothing reads it.
+TEST(SchedulerConfig, AKeyOfAnotherClassIsUnknown) {
+  const auto pndm = ParseSchedulerConfig(With("PNDMScheduler", R"("clip_sample": "maybe")"));
+  ASSERT_TRUE(pndm.ok()) << pndm.status().message();
+  EXPECT_EQ(pndm->unknown_keys, std::vector<std::string>{"clip_sample"});
+  EXPECT_FALSE(pndm->clip_sample);
 }
 
 TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
@@ -53,10 +79,12 @@ TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
             "scheduler config: prediction_type: expected one of epsilon, sample, v_prediction, "
             "got 'null'");
   EXPECT_EQ(ErrorOf(R"({"trained_betas": [0.1, "x"]})"),
-            "scheduler config: trained_betas: expected finite numbers, got '\"x\"'");
+            "scheduler config: trained_betas: expected numbers from 0 to 1, got '\"x\"'");
   EXPECT_EQ(ErrorOf(R"({"dynamic_thresholding_ratio": 1.5})"),
             "scheduler config: dynamic_thresholding_ratio: expected a number from 0 to 1, got "
             "'1.5'");
+  EXPECT_EQ(ErrorOf(R"({"beta_end": NaN})"),
+            "scheduler config: beta_end: expected a number from 0 to 1, got '\"NaN\"'");
   EXPECT_EQ(ErrorOf("[]"), "scheduler config: expected a JSON object, got array");
   EXPECT_NE(ErrorOf("{").find("not JSON"), std::string::npos);
   EXPECT_NE(ErrorOf(R"({"beta_end": 1e400})").find("not JSON"), std::string::npos);
@@ -65,12 +93,39 @@ TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
             std::string::npos);
 }
 
+TEST(SchedulerConfig, ValuesAreOfTheirClass) {
+  EXPECT_EQ(ErrorOf(With("PNDMScheduler", R"("prediction_type": "sample")")),
+            "scheduler config: prediction_type: expected one of epsilon, v_prediction, got "
+            "'\"sample\"'");
+  EXPECT_EQ(ErrorOf(With("DDPMScheduler", R"("beta_schedule": "sigmoid")")), "");
+  EXPECT_EQ(ErrorOf(With("HeunDiscreteScheduler", R"("beta_schedule": "exp")")), "");
+  EXPECT_NE(ErrorOf(With("LCMScheduler", R"("original_inference_steps": 0)")), "");
+  EXPECT_NE(ErrorOf(With("UniPCMultistepScheduler", R"("solver_order": 0)")), "");
+  EXPECT_EQ(ErrorOf(With("EulerDiscreteScheduler",
+                         R"("use_karras_sigmas": true, "use_exponential_sigmas": true)")),
+            "scheduler config: use_karras_sigmas, use_exponential_sigmas: expected at most one to "
+            "be true, got both");
+}
+
+TEST(SchedulerConfig, WhatDiffusersTakesAndThisDoesNotIsUnimplemented) {
+  const auto beta =
+      ParseSchedulerConfig(With("HeunDiscreteScheduler", R"("use_beta_sigmas": true)"));
+  ASSERT_FALSE(beta.ok());
+  EXPECT_EQ(beta.status().code(), Code::kUnimplemented);
+  EXPECT_EQ(beta.status().message(),
+            "scheduler config: use_beta_sigmas: 'true' is not supported; supported: "
+            "use_karras_sigmas, use_exponential_sigmas or neither");
+  const auto solver = ParseSchedulerConfig(With("UniPCMultistepScheduler", R"("solver_p": {})"));
+  ASSERT_FALSE(solver.ok());
+  EXPECT_EQ(solver.status().code(), Code::kUnimplemented);
+}
+
 TEST(SchedulerConfig, OtherClassesAreRefusedByName) {
-  const auto config = ParseSchedulerConfig(R"({"_class_name": "PNDMScheduler"})");
+  const auto config = ParseSchedulerConfig(R"({"_class_name": "DEISMultistepScheduler"})");
   ASSERT_FALSE(config.ok());
   EXPECT_EQ(config.status().code(), Code::kUnimplemented);
-  EXPECT_EQ(config.status().message(),
-            "scheduler 'PNDMScheduler' is not built yet; built: DDIMScheduler");
+  EXPECT_EQ(config.status().message().substr(0, 80),
+            "scheduler 'DEISMultistepScheduler' is not built; built: DDIMScheduler, DDPMSched");
 }
 
 TEST(SchedulerConfig, ARequestMayMakeADdimOfAnotherFile) {
@@ -84,71 +139,59 @@ TEST(SchedulerConfig, ARequestMayMakeADdimOfAnotherFile) {
   EXPECT_EQ(config->steps_offset, 1);
   EXPECT_EQ(config->timestep_spacing, TimestepSpacing::kTrailing);
   EXPECT_EQ(config->unknown_keys, (std::vector<std::string>{"skip_prk_steps"}));
+  // What neither says is the new class's default, not the old one's.
+  const auto euler = ParseSchedulerConfig(R"({"_class_name": "EulerDiscreteScheduler"})", pndm);
+  ASSERT_TRUE(euler.ok()) << euler.status().message();
+  EXPECT_EQ(euler->timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(euler->beta_end, 0.012);
 }
 
-SchedulerConfig With(TimestepSpacing spacing, int64_t offset = 0) {
-  SchedulerConfig config;
-  config.timestep_spacing = spacing;
-  config.steps_offset = offset;
-  return config;
+// As diffusers' configs in memory have it: from_config leaves those keys to the new class.
+TEST(SchedulerConfig, KeysThatHoldDefaultsAreNobodysChoice) {
+  const auto config = ParseSchedulerConfig(
+      R"({"_class_name": "EulerDiscreteScheduler"})",
+      R"({"_class_name": "PNDMScheduler", "timestep_spacing": "leading", "steps_offset": 1,
+          "_use_default_values": ["timestep_spacing"]})");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(config->steps_offset, 1);
 }
 
-TEST(Ddim, RefusesStepsThatTheScheduleDoesNotHave) {
-  auto ddim = DdimScheduler::Create(With(TimestepSpacing::kLeading, 1));
-  ASSERT_TRUE(ddim.ok());
-  EXPECT_EQ((*ddim)->SetTimesteps(0).code(), Code::kInvalidArgument);
-  EXPECT_EQ((*ddim)->SetTimesteps(1001).code(), Code::kInvalidArgument);
-  // Leading with an offset runs over the end: diffusers raises an IndexError in the first step.
-  EXPECT_EQ((*ddim)->SetTimesteps(1000).code(), Code::kInvalidArgument);
-  EXPECT_TRUE((*ddim)->SetTimesteps(999).code() == Code::kInvalidArgument ||
-              (*ddim)->timesteps()[0] <= 999);
-  EXPECT_TRUE((*ddim)->SetTimesteps(50).ok());
-  EXPECT_EQ((*ddim)->timesteps()[0], 981);
+TEST(SchedulerConfig, ReadsWhatPublishedFilesHave) {
+  // Python's JSON of float("-inf"), and only outside strings.
+  const auto dpm = ParseSchedulerConfig(
+      With("DPMSolverMultistepScheduler",
+           R"("lambda_min_clipped": -Infinity, "variance_type": null, "algorithm_type": "deis",
+              "solver_type": "bh2", "solver_p": null, "note \"-Infinity": "Infinity")"));
+  ASSERT_TRUE(dpm.ok()) << dpm.status().message();
+  EXPECT_EQ(dpm->lambda_min_clipped, -INFINITY);
+  EXPECT_EQ(dpm->algorithm_type, AlgorithmType::kDpmSolverPp);
+  EXPECT_EQ(dpm->solver_type, SolverType::kMidpoint);
+  EXPECT_EQ(dpm->variance_type, VarianceType::kNone);
+  EXPECT_EQ(dpm->unknown_keys, (std::vector<std::string>{"note \"-Infinity", "solver_p"}));
+  // The multistep solvers read each other's files.
+  const auto unipc = ParseSchedulerConfig(
+      With("UniPCMultistepScheduler",
+           R"("solver_type": "midpoint", "sigma_min": null, "disable_corrector": [0, -1, 2],
+              "use_karras_sigmas": null)"));
+  ASSERT_TRUE(unipc.ok()) << unipc.status().message();
+  EXPECT_EQ(unipc->solver_type, SolverType::kBh2);
+  EXPECT_EQ(unipc->disable_corrector, (std::vector<int64_t>{0, 2}));
+  EXPECT_FALSE(unipc->use_karras_sigmas);
+  const auto flax = ParseSchedulerConfig(With("FlaxPNDMScheduler", R"("skip_prk_steps": true)"));
+  ASSERT_TRUE(flax.ok()) << flax.status().message();
+  EXPECT_EQ(flax->class_name, "PNDMScheduler");
+  EXPECT_TRUE(flax->skip_prk_steps);
 }
 
-TEST(Ddim, TrailingNeverAddsATimestepBelowZero) {
-  auto ddim = DdimScheduler::Create(With(TimestepSpacing::kTrailing));
-  ASSERT_TRUE(ddim.ok());
-  for (int64_t steps = 1; steps <= 1000; ++steps) {
-    ASSERT_TRUE((*ddim)->SetTimesteps(steps).ok()) << steps;
-    ASSERT_EQ((*ddim)->timesteps().size(), static_cast<size_t>(steps));
-    ASSERT_EQ((*ddim)->timesteps().front(), 999);
-    ASSERT_GE((*ddim)->timesteps().back(), 0);
+// Betas that never take signal away cannot be rescaled: diffusers answers NaN.
+TEST(SchedulerConfig, ZeroSnrNeedsSignalToTake) {
+  for (const char* text : {R"({"rescale_betas_zero_snr": true, "num_train_timesteps": 1})",
+                           R"({"rescale_betas_zero_snr": true, "beta_start": 0, "beta_end": 0})"}) {
+    const auto config = ParseSchedulerConfig(text);
+    ASSERT_TRUE(config.ok());
+    EXPECT_EQ(MakeScheduler(*config).status().code(), Code::kInvalidArgument) << text;
   }
-}
-
-// At eta 1 and no signal left, 1 - alpha_prev - deviation^2 is 0 but for a rounding error, which is
-// below zero for some numbers of steps: diffusers answers NaN there.
-TEST(Ddim, FullNoiseIsNeverNaN) {
-  SchedulerConfig config = With(TimestepSpacing::kTrailing);
-  config.rescale_betas_zero_snr = true;
-  config.prediction_type = PredictionType::kVPrediction;
-  auto ddim = DdimScheduler::Create(config);
-  ASSERT_TRUE(ddim.ok());
-  for (int64_t steps = 2; steps < 100; ++steps) {
-    ASSERT_TRUE((*ddim)->SetTimesteps(steps).ok());
-    const float output = 0.5f, sample = 0.25f, noise = 1;
-    float prev = 0, original = 0;
-    const StepTensors tensors = {&output, &sample, &noise, &prev, &original, 1, 1};
-    ASSERT_TRUE((*ddim)->Step(0, {.eta = 1}, tensors).ok());
-    EXPECT_TRUE(std::isfinite(prev)) << steps;
-  }
-}
-
-TEST(Ddim, StepOutOfRangeOrWithoutNoiseIsRefused) {
-  auto ddim = DdimScheduler::Create(SchedulerConfig());
-  ASSERT_TRUE(ddim.ok());
-  ASSERT_TRUE((*ddim)->SetTimesteps(4).ok());
-  float value[3] = {1, 2, 3};
-  StepTensors tensors;
-  tensors.model_output = tensors.sample = value;
-  tensors.prev_sample = value + 1;
-  tensors.pred_original_sample = value + 2;
-  tensors.rows = tensors.row_elements = 1;
-  EXPECT_EQ((*ddim)->Step(4, {}, tensors).code(), Code::kInvalidArgument);
-  EXPECT_EQ((*ddim)->Step(-1, {}, tensors).code(), Code::kInvalidArgument);
-  EXPECT_EQ((*ddim)->Step(0, {.eta = 0.5}, tensors).code(), Code::kInvalidArgument);
-  EXPECT_TRUE((*ddim)->Step(0, {}, tensors).ok());
 }
 
 }  // namespace

@@ -16,7 +16,6 @@ from tqdm import tqdm
 import blocks
 import calls
 import compare
-import ddim
 import digits
 import families
 import harness
@@ -24,6 +23,7 @@ import keys
 import pixels
 import processors
 import refused
+import schedulers
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ def parts():
     cases = [*families.CASES, *pixels.CASES, *keys.CASES, *calls.CASES, *blocks.CASES, processors.MODEL]
     table = {f"unet/{case.name}": unet(case) for case in cases}
     table["refused"] = lambda out: refused.make(out)
-    table.update({f"ddim/{name}": part for name, part in ddim.parts().items()})
+    table.update({f"schedulers/{name}": part for name, part in schedulers.parts().items()})
     table.update({f"processors/{name}": part for name, part in processors.parts().items()})
     table["digits"] = lambda out: digits.make(out)
     return table

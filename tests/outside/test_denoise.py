@@ -6,33 +6,10 @@ import grpc
 import ml_dtypes
 import numpy as np
 import pytest
-from denoising import DDIM, SCHEDULER, seeded, text
-from goldens import GOLDEN, Call, assert_equal_to_diffusers, calls_of, read_safetensors
+from denoising import DDIM, GOLDENS, SCHEDULER, of_golden, seeded, text
+from goldens import Call, assert_equal_to_diffusers, calls_of
 from unetd_process import PATIENCE
 from wire import array_of, infer, refusal
-
-GOLDENS = ["denoise", "denoise_noise", "denoise_rescale", "denoise_unguided"]
-def of_golden(name, first=0, last=0):
-    """The golden's request for steps [first, last), and its tensors."""
-    tensors, metadata = read_safetensors(GOLDEN / "digits" / f"{name}.safetensors")
-    steps = int(metadata["num_inference_steps"])
-    fields = {
-        "model": "digits",
-        "num_inference_steps": steps,
-        "start_step": first,
-        "end_step": last,
-        "latents": tensors["latents"] if first == 0 else tensors[f"prev_sample.{first - 1}"],
-        "conditions": {"encoder_hidden_states": tensors["conditions"]},
-        "guidance_scale": float(metadata["guidance_scale"]),
-        "guidance_rescale": float(metadata["guidance_rescale"]),
-        "eta": float(metadata["eta"]),
-        "use_clipped_model_output": metadata["use_clipped_model_output"] == "true",
-    }
-    if "negative_conditions" in tensors:
-        fields["negative_conditions"] = {"encoder_hidden_states": tensors["negative_conditions"]}
-    if fields["eta"] > 0:
-        fields["noise"] = np.stack([tensors[f"noise.{step}"] for step in range(first, last or steps)])
-    return fields, tensors
 
 
 @pytest.mark.parametrize("name", GOLDENS)
@@ -220,8 +197,3 @@ def test_a_slow_reader_gets_first_and_last(api, server):
     assert events[-1].HasField("result")
     steps = [event.progress.step for event in events if event.HasField("progress")]
     assert steps == sorted(steps)
-
-
-def test_step_is_not_offered_yet(api):
-    code, _ = refusal(api.call("Denoiser", "Step"), api.message("StepRequest")())
-    assert code == grpc.StatusCode.UNIMPLEMENTED

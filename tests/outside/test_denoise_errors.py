@@ -21,6 +21,27 @@ ERRORS = {
     "too many rows": ({"shape": [9, 1, 16, 16]}, "INVALID_ARGUMENT", ""),
     "wrong channels": ({"shape": [1, 2, 16, 16]}, "INVALID_ARGUMENT", "sample"),
     "no conditions": ({"conditions": {}, "negative_conditions": {}}, "INVALID_ARGUMENT", "encoder_hidden_states"),
+    "unwanted mask": ({"mask": np.zeros((1, 1, 16, 16), np.float32)}, "INVALID_ARGUMENT", "image_latents"),
+    "unwanted picture": (
+        {"concat_latents": np.zeros((1, 3, 16, 16), np.float32)},
+        "INVALID_ARGUMENT",
+        "concat_latents",
+    ),
+    "image of another shape": (
+        {"image_latents": np.zeros((1, 1, 8, 8), np.float32)},
+        "INVALID_ARGUMENT",
+        "shape",
+    ),
+    "integer image": (
+        {"image_latents": np.zeros((1, 1, 16, 16), np.int32), "shape": []},
+        "INVALID_ARGUMENT",
+        "image_latents",
+    ),
+    "start noise of another shape": (
+        {"start_noise": np.zeros((1, 1, 8, 8), np.float32)},
+        "INVALID_ARGUMENT",
+        "start_noise",
+    ),
     "unknown condition": ({"conditions": {**text("1"), "hint": np.zeros(1)}}, "INVALID_ARGUMENT", "'hint'"),
     "sample as condition": (
         {"conditions": {**text("1"), "sample": np.zeros((1, 1, 16, 16), np.float32)}},
@@ -77,10 +98,14 @@ def test_broken_tensors_are_named(api, change):
     assert "conditions 'encoder_hidden_states'" in message
 
 
-def test_a_unet_that_gives_other_channels(api):
+def test_a_unet_that_is_shown_a_picture_misses_it(api):
     call = Call(calls_of("x4_upscaler")[""])
     given = {name: array for name, array in call.inputs.items() if name not in ("sample", "timestep")}
-    fields = {"latents": call.inputs["sample"], "conditions": given, "scheduler_json": DDIM}
+    fields = {"conditions": given, "scheduler_json": DDIM, "latents": call.inputs["sample"]}
     code, message = refusal(api.denoise, model="x4_upscaler", **fields)
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert "7 channels" in message
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "'sample'" in message and "concat_latents" in message
+    fields["latents"] = call.inputs["sample"][:, :4]
+    code, message = refusal(api.denoise, model="x4_upscaler", **fields)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "concat_latents: expected floats [" in message and "takes 3 channels beside" in message

@@ -65,7 +65,7 @@ def test_gzip_bombs(one_mib, digit, method):
         channel = one_mib.channel()
         call = channel.unary_stream(method) if "Denoise" in method else channel.unary_unary(method)
         code, message = refusal(call, BOMBS[method], compression=compression)
-        if method.endswith(("ModelInfer", "/Denoise")):
+        if "Health" not in method:  # gRPC's own service reads no compressed message at all
             assert code == CODE.RESOURCE_EXHAUSTED
             assert "larger than max" in message
     assert one_mib.peak_mib() - before < (192 if SANITIZED else 48)

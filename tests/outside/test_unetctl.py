@@ -2,30 +2,11 @@
 
 import json
 import re
-import subprocess
 
-import pytest
-from unetd_process import BUILD, DIGITS, ROOT, Unetd
+from unetctl_process import CONDITIONS, digits, unetctl  # noqa: F401 (a fixture)
+from unetd_process import ROOT
 
-CONDITIONS = ["--conditions", str(ROOT / "config/digits/conditions.safetensors")]
 QUICK = ["--steps", "3", "--guidance", "2.5", "--use-clipped-model-output"]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    sliced = {"layers": "*", "processor": "SlicedAttnProcessor", "slice_size": 1}
-    variants = [{"name": "baseline"}, {"name": "sliced", "processors": [sliced]}]
-    unetd = Unetd(tmp_path_factory.mktemp("unetctl"), models=[{**DIGITS, "variants": variants}])
-    yield unetd
-    assert unetd.stop() == 0, unetd.log()
-
-
-def unetctl(server, *arguments):
-    address = server if isinstance(server, str) else server.address
-    return subprocess.run(
-        [BUILD / "bin" / "unetctl", "--address", address, *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-    )
 
 
 def test_models_are_listed_with_their_variants(digits):

@@ -102,18 +102,27 @@ class Api:
             name=name, datatype=DATATYPES[array.dtype], shape=array.shape, raw=array.tobytes()
         )
 
-    def denoise_request(self, **fields):
-        """Arrays become Tensors, and dicts of arrays lists of named ones."""
+    def request(self, message_name, **fields):
+        """Arrays become Tensors, and dicts and lists of arrays lists of Tensors, with and without names."""
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 fields[name] = self.tensor(value)
             elif isinstance(value, dict):
                 fields[name] = [self.tensor(array, key) for key, array in value.items()]
-        return self.message("DenoiseRequest")(**fields)
+            elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+                fields[name] = [self.tensor(array) for array in value]
+        return self.message(message_name)(**fields)
+
+    def denoise_request(self, **fields):
+        return self.request("DenoiseRequest", **fields)
 
     def denoise(self, timeout=None, **fields):
         """Starts Denoise; returns the call, which yields its events."""
         return self.call("Denoiser", "Denoise")(self.denoise_request(**fields), timeout=timeout)
+
+    def step(self, timeout=None, **fields):
+        """One step; returns its StepResponse."""
+        return self.call("Denoiser", "Step")(self.request("StepRequest", **fields), timeout=timeout)
 
     def result(self, **fields):
         """Denoises to the end; returns the sample."""

@@ -19,7 +19,7 @@ void ExpectEmpty(const Executor& executor) {
 }
 
 TEST(Executor, DrainLetsAdmittedJobsEnd) {
-  Executor executor(4);
+  Executor executor(4, Fake());
   std::vector<std::shared_ptr<FakeJob>> jobs;
   for (int i = 0; i < 4; ++i) jobs.push_back(Make({.quanta = 10}));
   for (auto& job : jobs) executor.Submit(job, {});
@@ -35,7 +35,7 @@ TEST(Executor, DrainLetsAdmittedJobsEnd) {
 
 TEST(Executor, DrainStopsWhatTakesTooLong) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto running = Make({.run_until_cancelled = true});
   auto queued = Make(), building = Make({.slow = true, .prepare_until = &gate});
   executor.Submit(running, {});
@@ -55,7 +55,7 @@ TEST(Executor, HandlesOutliveTheExecutor) {
   std::shared_ptr<CallHandle> handle;
   auto job = Make({.run_until_cancelled = true});
   {
-    Executor executor(4);
+    Executor executor(4, Fake());
     handle = executor.Submit(job, {});
   }
   EXPECT_EQ(job->answers(), 1);
@@ -67,7 +67,7 @@ TEST(Executor, HandlesOutliveTheExecutor) {
 // For the thread sanitizer, and for promises that hold in any order.
 TEST(Executor, ManyThreadsSubmitAndCancel) {
   constexpr int kThreads = 4, kJobs = 200;
-  Executor executor(16);
+  Executor executor(16, Fake());
   std::vector<std::shared_ptr<FakeJob>> jobs(kThreads * kJobs);
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {

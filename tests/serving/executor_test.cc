@@ -19,19 +19,19 @@ void ExpectEmpty(const Executor& executor) {
 }
 
 TEST(Executor, RunsAJobAndAnswersOnce) {
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.quanta = 3});
-  executor.Submit(job, {.model = "m"});
+  executor.Submit(job, {.model = "m", .variant = "v"});
   ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_TRUE(job->status().ok());
   EXPECT_EQ(job->answers(), 1);
   ExpectEmpty(executor);
-  EXPECT_EQ(executor.counts_by_model().count("m"), 1u);
+  EXPECT_EQ(executor.counts_by_variant().count({"m", "v"}), 1u);
 }
 
 TEST(Executor, AFullQueueNamesItsLimit) {
   Gate gate;
-  Executor executor(2);
+  Executor executor(2, Fake());
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
   ASSERT_TRUE(running->running.WaitLong());
@@ -61,7 +61,7 @@ TEST(Executor, AFullQueueNamesItsLimit) {
 TEST(Executor, JobsTakeTurnsByTheQuantum) {
   Journal journal;
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto a = Make({.name = "a", .quanta = 3, .run_until = &gate, .journal = &journal});
   auto b = Make({.name = "b", .quanta = 2, .journal = &journal});
   auto c = Make({.name = "c", .quanta = 1, .journal = &journal});
@@ -77,7 +77,7 @@ TEST(Executor, JobsTakeTurnsByTheQuantum) {
 
 TEST(Executor, AQueuedJobIsCancelledAtOnce) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
   ASSERT_TRUE(running->running.WaitLong());
@@ -96,7 +96,7 @@ TEST(Executor, AQueuedJobIsCancelledAtOnce) {
 }
 
 TEST(Executor, ARunningJobSeesItsCancelFlag) {
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.quanta = 5, .run_until_cancelled = true});
   auto handle = executor.Submit(job, {});
   ASSERT_TRUE(job->running.WaitLong());
@@ -110,7 +110,7 @@ TEST(Executor, ARunningJobSeesItsCancelFlag) {
 
 TEST(Executor, AJobBetweenQuantaIsStoppedWithoutItsHelp) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.quanta = 1000, .run_until = &gate});
   auto handle = executor.Submit(job, {});
   ASSERT_TRUE(job->running.WaitLong());
@@ -121,20 +121,41 @@ TEST(Executor, AJobBetweenQuantaIsStoppedWithoutItsHelp) {
 }
 
 TEST(Executor, AJobThatIsDoneIsNotCancelled) {
-  Gate gate;
-  Executor executor(4);
-  auto job = Make({.run_until = &gate});
+  Gate inside, gate;
+  Executor executor(4, Fake([&](const auto&, const CancelFlag&) {
+                      inside.Open();
+                      gate.Wait();
+                      return OkStatus();
+                    }));
+  auto job = Make();
   auto handle = executor.Submit(job, {});
-  ASSERT_TRUE(job->running.WaitLong());
+  ASSERT_TRUE(inside.WaitLong());
   handle->Cancel();
-  gate.Open();  // its only quantum ends well: the answer is there, so it is given
+  gate.Open();  // its only forward ends well: the answer is there, so it is given
   ASSERT_TRUE(job->finished.WaitLong());
   EXPECT_TRUE(job->status().ok());
 }
 
+TEST(Executor, WhatIsStoppedBeforeItsForwardHasNone) {
+  int forwards = 0;
+  Gate gate;
+  Executor executor(4, Fake([&](const auto&, const CancelFlag&) {
+                      ++forwards;
+                      return OkStatus();
+                    }));
+  auto job = Make({.run_until = &gate});
+  auto handle = executor.Submit(job, {});
+  ASSERT_TRUE(job->running.WaitLong());
+  handle->Cancel();
+  gate.Open();
+  ASSERT_TRUE(job->finished.WaitLong());
+  EXPECT_EQ(job->status().code(), Code::kCancelled);
+  EXPECT_EQ(forwards, 0);
+}
+
 TEST(Executor, AnExpiredQueuedJobIsAnsweredWhileALongJobRuns) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto running = Make({.run_until = &gate});
   executor.Submit(running, {});
   ASSERT_TRUE(running->running.WaitLong());
@@ -152,7 +173,7 @@ TEST(Executor, AnExpiredQueuedJobIsAnsweredWhileALongJobRuns) {
 }
 
 TEST(Executor, ARunningJobStopsAtItsDeadlineButNotAtItsStartLimit) {
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.run_until_cancelled = true});
   executor.Submit(job, {.deadline = In(std::chrono::milliseconds(200)),
                         .start_by = In(std::chrono::milliseconds(100))});
@@ -164,7 +185,7 @@ TEST(Executor, ARunningJobStopsAtItsDeadlineButNotAtItsStartLimit) {
 
 TEST(Executor, TooLateOnArrivalNeverRuns) {
   Journal journal;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.journal = &journal});
   executor.Submit(job, {.deadline = Clock::now() - std::chrono::seconds(1)});
   ASSERT_TRUE(job->finished.WaitLong());
@@ -174,7 +195,7 @@ TEST(Executor, TooLateOnArrivalNeverRuns) {
 
 TEST(Executor, SlowPreparingHoldsNobodyUp) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto slow = Make({.slow = true, .prepare_until = &gate});
   executor.Submit(slow, {});
   ASSERT_TRUE(slow->preparing.WaitLong());
@@ -189,7 +210,7 @@ TEST(Executor, SlowPreparingHoldsNobodyUp) {
 
 TEST(Executor, AJobIsCancelledWhileItsPlanIsBuiltAndWhileItWaitsForThat) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto building = Make({.slow = true, .prepare_until = &gate});
   auto waiting = Make({.slow = true});
   auto first = executor.Submit(building, {});
@@ -211,7 +232,7 @@ TEST(Executor, AJobIsCancelledWhileItsPlanIsBuiltAndWhileItWaitsForThat) {
 
 TEST(Executor, StagingIsNeverInterrupted) {
   Gate gate;
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto job = Make({.slow = true, .stage_until = &gate});
   auto handle = executor.Submit(job, {});
   ASSERT_TRUE(job->staging.WaitLong());
@@ -223,7 +244,7 @@ TEST(Executor, StagingIsNeverInterrupted) {
 }
 
 TEST(Executor, ErrorsOfEveryStageAreAnswered) {
-  Executor executor(4);
+  Executor executor(4, Fake());
   auto prepare = Make({.prepare = ResourceExhausted("prepare")});
   auto stage = Make({.slow = true, .stage = InvalidArgument("stage")});
   auto run = Make({.quanta = 2, .run = Internal("run")});

@@ -133,10 +133,9 @@ TEST_F(ServerDenoise, ARequestMayBringItsScheduler) {
   const std::string own = Sample(request);
   request.scheduler_json = R"({"timestep_spacing": "leading"})";
   EXPECT_NE(Sample(request), own);
-  request.scheduler_json = R"({"_class_name": "EulerDiscreteScheduler"})";
-  EXPECT_EQ(ErrorOf(request, Code::kUnimplemented),
-            "scheduler_json: scheduler 'EulerDiscreteScheduler' is not built yet; built: "
-            "DDIMScheduler");
+  request.scheduler_json = R"({"_class_name": "EDMEulerScheduler"})";
+  EXPECT_TRUE(ErrorOf(request, Code::kUnimplemented)
+                  .starts_with("scheduler_json: scheduler 'EDMEulerScheduler' is not built"));
   request.scheduler_json = R"({"beta_schedule": "cubic"})";
   EXPECT_NE(ErrorOf(request).find("scheduler_json: scheduler config: beta_schedule"),
             std::string::npos);
@@ -160,7 +159,7 @@ TEST_F(ServerDenoise, BadRequestsAreNamed) {
               r.num_inference_steps = 0;
               r.end_step = 1;
             }),
-            "end_step: expected 1 to 0 (num_inference_steps), got 1");
+            "num_inference_steps: expected 1 to 1000 (the scheduler's num_train_timesteps), got 0");
   EXPECT_EQ(error([](auto& r) { r.num_inference_steps = 1001; }),
             "num_inference_steps: expected 1 to 1000 (the scheduler's num_train_timesteps), got "
             "1001");
@@ -175,7 +174,7 @@ TEST_F(ServerDenoise, BadRequestsAreNamed) {
             "preview_every: expected 0 or more steps, got -1");
   EXPECT_EQ(error([](auto& r) { r.seeds.pop_back(); }), "seeds: expected 2, one a row, got 1");
   EXPECT_EQ(error([](auto& r) { r.shape.clear(); }),
-            "latents: expected latents, or shape and seeds, got neither");
+            "latents: expected latents, image_latents, or shape and seeds, got none");
   EXPECT_NE(error([](auto& r) { r.shape[1] = 3; }).find("unexpected shape for input 'sample'"),
             std::string::npos);
   EXPECT_EQ(error([](auto& r) { r.negative_conditions.clear(); }),
@@ -190,7 +189,7 @@ TEST_F(ServerDenoise, BadRequestsAreNamed) {
   EXPECT_EQ(error([&](auto& r) { r.conditions.push_back(sample.Named()); }),
             "'sample' is no condition: the loop itself gives it");
   EXPECT_EQ(error([&](auto& r) { r.noise = sample.Named().view; }),
-            "noise: expected nothing, since eta is 0");
+            "noise: expected none, since DDIMScheduler adds none here");
   EXPECT_NE(error([&](auto& r) {
               r.eta = 1;
               r.noise = sample.Named().view;

@@ -49,6 +49,8 @@ TEST(ParseSettings, UnsaidIsAsTheDesignSays) {
   EXPECT_EQ(model.backend, "cpu");
   EXPECT_EQ(model.dtype, DType::kFloat32);
   EXPECT_EQ(model.max_batch, 8);
+  EXPECT_EQ(model.forward_rows(), 8);
+  EXPECT_EQ(model.dynamic_batching.max_queue_delay_microseconds, 0);
   EXPECT_TRUE(model.shapes.empty());
   EXPECT_TRUE(model.scheduler.empty());
   EXPECT_EQ(model.json_path, "models[0]");
@@ -68,6 +70,7 @@ TEST(ParseSettings, ReadsEveryKey) {
     "models": [{
       "name": "a", "path": "models/a/unet/", "scheduler": "/abs/scheduler.json", "backend": "npu",
       "dtype": "bfloat16", "max_batch": 4, "shapes": [[64, 32], [8, 8]],
+      "dynamic_batching": {"max_batch": 16, "max_queue_delay_microseconds": 500},
       "variants": [
         {"name": "x", "weight": 2.5},
         {"name": "y", "weight": 0, "processors": [
@@ -100,6 +103,8 @@ TEST(ParseSettings, ReadsEveryKey) {
   EXPECT_EQ(model.backend, "npu");
   EXPECT_EQ(model.dtype, DType::kBFloat16);
   EXPECT_EQ(model.max_batch, 4);
+  EXPECT_EQ(model.forward_rows(), 16);
+  EXPECT_EQ(model.dynamic_batching.max_queue_delay_microseconds, 500);
   EXPECT_EQ(model.shapes, (std::vector<std::pair<int64_t, int64_t>>{{64, 32}, {8, 8}}));
   ASSERT_EQ(model.variants.size(), 2u);
   EXPECT_EQ(model.variants[0].weight, 2.5);

@@ -3,12 +3,14 @@
 
 #include <grpcpp/server.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "client/unetctl/channel.h"
+#include "inference/grpc_service.grpc.pb.h"
 #include "unetd/v1/admin.grpc.pb.h"
 #include "unetd/v1/denoiser.grpc.pb.h"
 
@@ -16,8 +18,10 @@ namespace unetd::unetctl {
 
 // A pixel of the row with seed s is s / 10, plus 1/4 in every variant but "baseline". The variant
 // "silent" ends without a result, "short" sends one byte too few, any other unknown name is
-// NOT_FOUND.
-class FakeServer : public v1::Admin::Service, public v1::Denoiser::Service {
+// NOT_FOUND. A preview's pixels are all 0. An inference gives its sample back.
+class FakeServer : public v1::Admin::Service,
+                   public v1::Denoiser::Service,
+                   public inference::GRPCInferenceService::Service {
  public:
   FakeServer();
   ~FakeServer() override;
@@ -32,7 +36,20 @@ class FakeServer : public v1::Admin::Service, public v1::Denoiser::Service {
   grpc::Status Denoise(grpc::ServerContext* context, const v1::DenoiseRequest* request,
                        grpc::ServerWriter<v1::DenoiseResponse>* writer) override;
 
-  int models = 1;  // that ListModels tells; the first is "digits"
+  // prev_sample is the sample; the state is the one that came and the step's index.
+  grpc::Status Step(grpc::ServerContext* context, const v1::StepRequest* request,
+                    v1::StepResponse* response) override;
+  grpc::Status ModelConfig(grpc::ServerContext* context,
+                           const inference::ModelConfigRequest* request,
+                           inference::ModelConfigResponse* response) override;
+  grpc::Status ModelInfer(grpc::ServerContext* context, const inference::ModelInferRequest* request,
+                          inference::ModelInferResponse* response) override;
+
+  std::atomic<int> inferences = 0;
+  std::atomic<uint64_t> priority = 0;  // of the last inference
+  std::atomic<int> fail_every = 0;     // so many inferences: one fails; 0: none
+  std::atomic<bool> slow = false;      // inferences wait until they are cancelled
+  int models = 1;                      // that ListModels tells; the first is "digits"
 
  private:
   int port_ = 0;

@@ -23,7 +23,7 @@ Job FiveRows() {
   job.row_shape = {1, 2, 2};
   job.max_rows = 2;
   job.seed = 7;
-  job.steps = 3;
+  job.loop.steps = 3;
   return job;
 }
 
@@ -34,7 +34,7 @@ TEST(Run, SplitsIntoRequestsAndJoinsTheRows) {
   VariantRun run;
   const Outcome failure =
       RunVariant(server.Connect(), FiveRows(), nullptr, "sliced",
-                 {[&](const std::string&) { ++accepted; }, [&] { ++steps; }}, &run);
+                 {[&](const std::string&) { ++accepted; }, [&](int64_t) { ++steps; }, {}}, &run);
   ASSERT_FALSE(failure) << failure->text;
   EXPECT_EQ(run.variant, "sliced");
   EXPECT_EQ(run.requests, 3);
@@ -138,11 +138,12 @@ TEST(Report, TextAndJsonTellTheSame) {
       text.find("sliced           5      3        20.00     0.50     1.50                 0.5"),
       std::string::npos)
       << text;
-  const auto json = nlohmann::json::parse(ReportJson(job, runs, "a.png", ""));
+  const auto json = nlohmann::json::parse(ReportJson(job, runs, {"a.png", "", {"p.png"}}));
   EXPECT_EQ(json["variants"][1]["variant"], "sliced");
   EXPECT_EQ(json["variants"][1]["largest_difference"], 0.5);
   EXPECT_EQ(json["png"], "a.png");
   EXPECT_FALSE(json.contains("latents"));
+  EXPECT_EQ(json["previews"][0], "p.png");
 }
 
 TEST(Denoise, DrawsEveryVariantAndKeepsItsLatents) {
@@ -154,7 +155,7 @@ TEST(Denoise, DrawsEveryVariantAndKeepsItsLatents) {
   DenoiseOptions options;
   options.every_variant = true;
   options.rows = 3;
-  options.steps = 2;
+  options.loop.steps = 2;
   options.png = folder / "grid.png";
   options.out_latents = folder / "latents.safetensors";
   options.json = true;
@@ -181,15 +182,15 @@ TEST(Denoise, ChecksTheCommandLineBeforeItAsksForWork) {
     return failure ? failure->text : std::string("went well");
   };
   DenoiseOptions options;
-  options.prompts = {"1"};
+  options.prompts.prompts = {"1"};
   EXPECT_EQ(text(options), "--prompt and --all name tensors of a file: give --conditions");
-  options.prompts.clear();
-  for (const char* size : {"3x", "0x4", "4x4x4"}) {
+  options.prompts.prompts.clear();
+  for (const char* size : {"3x", "0x4", "4", "1x1x4x4", "4x-4", "4x4 "}) {
     options.size = size;
-    EXPECT_EQ(text(options), "--size '" + options.size + "': expected HxW, such as 64x64");
+    EXPECT_EQ(text(options), "--size '" + options.size + "': expected HxW or CxHxW, such as 64x64");
   }
   options.size = "";
-  options.scheduler = "/nowhere.json";
+  options.loop.scheduler = "/nowhere.json";
   EXPECT_EQ(text(options), "cannot read /nowhere.json");
   EXPECT_TRUE(server.requests().empty());
 }

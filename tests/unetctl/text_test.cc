@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "client/unetctl/failure.h"
+#include "client/unetctl/help_text.h"
 #include "client/unetctl/inspect.h"
 #include "client/unetctl/progress_bar.h"
 #include "client/unetctl/table.h"
@@ -43,20 +44,22 @@ TEST(Progress, ClockText) {
 }
 
 TEST(Progress, TellsRateAndTimeLeft) {
-  EXPECT_EQ(ProgressText("lean", 0, 20, 0, 10), "lean  [----------] 0/20 steps");
-  EXPECT_EQ(ProgressText("lean", 5, 20, 2.5, 10),
+  EXPECT_EQ(ProgressText({"lean", 0, 20, 0}, 10), "lean  [----------] 0/20 steps");
+  EXPECT_EQ(ProgressText({"lean", 5, 20, 2.5}, 10),
             "lean  [##--------] 5/20 steps  2.0 it/s  0:08 left");
-  EXPECT_EQ(ProgressText("lean", 20, 20, 4, 0), "lean  20/20 steps  5.0 it/s  0:00 left");
-  EXPECT_EQ(ProgressText("lean", 30, 20, 10, 10),
+  EXPECT_EQ(ProgressText({"lean", 20, 20, 4}, 0), "lean  20/20 steps  5.0 it/s  0:00 left");
+  EXPECT_EQ(ProgressText({"lean", 30, 20, 10}, 10),
             "lean  [##########] 30/20 steps  3.0 it/s  0:00 left");
+  EXPECT_EQ(ProgressText({"8 clients", 3, 5, 3, "s", "120 answered"}, 0),
+            "8 clients  3/5 s  120 answered");
 }
 
-std::string PlainLines(int64_t total, int64_t steps) {
+std::string Written(int64_t total, int64_t steps, ProgressStyle style) {
   char* buffer = nullptr;
   size_t size = 0;
   std::FILE* out = open_memstream(&buffer, &size);
   {
-    ProgressBar bar("v", total, out, false);
+    ProgressBar bar("v", total, out, style);
     bar.Start();
     for (int64_t step = 0; step < steps; ++step) bar.Advance();
   }
@@ -64,6 +67,10 @@ std::string PlainLines(int64_t total, int64_t steps) {
   const std::string text(buffer, size);
   std::free(buffer);
   return text;
+}
+
+std::string PlainLines(int64_t total, int64_t steps) {
+  return Written(total, steps, ProgressStyle::kLines);
 }
 
 TEST(Progress, PlainOutputIsFourLinesWhateverTheSteps) {
@@ -75,12 +82,32 @@ TEST(Progress, PlainOutputIsFourLinesWhateverTheSteps) {
   EXPECT_EQ(PlainLines(0, 0), "");
 }
 
+TEST(Progress, TheStyleIsWhatTheCommandLineSays) {
+  EXPECT_EQ(Written(4, 4, ProgressStyle::kNone), "");
+  const std::string bar = Written(4, 1, ProgressStyle::kBar);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '\r'), 2) << bar;
+  EXPECT_EQ(bar.back(), '\n');
+  ProgressOptions options;
+  options.shown = true;
+  EXPECT_EQ(options.Style(), ProgressStyle::kBar);
+  options.shown = false;
+  EXPECT_EQ(options.Style(), ProgressStyle::kNone);
+}
+
+TEST(Help, LinesAreBrokenAtSpaces) {
+  EXPECT_EQ(Wrapped("one two three", 7), "one two\nthree");
+  EXPECT_EQ(Wrapped("one two three", 6), "one\ntwo\nthree");
+  EXPECT_EQ(Wrapped("incomprehensible", 4), "incomprehensible");
+  EXPECT_EQ(Wrapped("", 4), "");
+}
+
 TEST(Failure, ServersMessageIsOneSafeLine) {
   const Outcome outcome =
       RpcFailure({grpc::StatusCode::NOT_FOUND, "no\nmodel \x1b[31m \xff"}, "host:1");
   ASSERT_TRUE(outcome);
   EXPECT_EQ(outcome->exit_status, kExitServer);
   EXPECT_EQ(outcome->text, "NOT_FOUND: no\\x0amodel \\x1b[31m \\xff");
+  EXPECT_EQ(RpcFailure({grpc::StatusCode::UNIMPLEMENTED, ""}, "host:1")->text, "UNIMPLEMENTED");
   EXPECT_EQ(Printable("grün \xc2\x9b"), "grün \\x9b");
 }
 
