@@ -97,6 +97,9 @@ Status ServedModel::OpenScheduler() {
   if (!settings_.scheduler.empty()) {
     scheduler_place_ = settings_.scheduler.string();
     ASSIGN_OR_RETURN(scheduler_text_, ReadSchedulerFile(settings_.scheduler));
+    if (scheduler_text_.empty()) {
+      return InvalidArgument(Format("scheduler {}: the file is empty", Quoted(scheduler_place_)));
+    }
   } else {
     // "unet/." has the parent that "unet/" has not.
     const std::filesystem::path folder = (settings_.path / ".").parent_path();

@@ -119,6 +119,12 @@ TEST(ServerLoad, ErrorsNamePathLayerAndReason) {
   EXPECT_NE(LoadError(settings).find("nothing_here"), std::string::npos);
 
   settings = TinySettings();
+  settings.models[0].scheduler = std::filesystem::path(testing::TempDir()) / "unetd_empty.json";
+  std::ofstream(settings.models[0].scheduler).flush();
+  EXPECT_NE(LoadError(settings).find("the file is empty"), std::string::npos)
+      << LoadError(settings);
+
+  settings = TinySettings();
   settings.server.limits.memory_mib = 1;
   settings.models[0].shapes = {{64, 64}};
   EXPECT_NE(LoadError(settings).find("memory_mib"), std::string::npos) << LoadError(settings);
