@@ -3,6 +3,7 @@
 #include "server/base/text.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/unary_call.h"
+#include "server/serving/turns.h"
 #include "server/tensor/dtype.h"
 
 namespace unetd {
@@ -143,6 +144,13 @@ Status AnswerModelConfig(const Server& server, const inference::ModelConfigReque
   config.set_max_batch_size(static_cast<int32_t>(model->max_batch));
   config.mutable_version_policy()->mutable_latest()->set_num_versions(1);
   config.mutable_model_transaction_policy()->set_decoupled(false);
+  if (model->forward_rows > 1) {
+    inference::ModelDynamicBatching& batching = *config.mutable_dynamic_batching();
+    batching.add_preferred_batch_size(static_cast<int32_t>(model->forward_rows));
+    batching.set_max_queue_delay_microseconds(model->max_queue_delay_microseconds);
+    batching.set_priority_levels(Turn::kLowestPriority);
+    batching.set_default_priority_level(Turn::kDefaultPriority);
+  }
   for (const TensorInfo& input : model->inputs) {
     inference::ModelInput& tensor = *config.add_input();
     FillConfigTensor(input, tensor);

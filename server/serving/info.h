@@ -35,6 +35,8 @@ struct ModelInfo {
   std::string dtype;      // "float32"
   std::string scheduler;  // class name; "" if it has none
   int64_t max_batch = 1;
+  int64_t forward_rows = 1;  // of requests that share a forward, together; 1: they never do
+  uint64_t max_queue_delay_microseconds = 0;
   std::vector<std::pair<int64_t, int64_t>> shapes;  // height, width: built before ready
   std::vector<TensorInfo> inputs;
   std::vector<TensorInfo> outputs;

@@ -16,6 +16,9 @@ ModelInfo ServedModel::Info() const {
   info.dtype = TorchName(settings_.dtype);
   info.scheduler = scheduler_class_;
   info.max_batch = settings_.max_batch;
+  info.forward_rows = settings_.forward_rows();
+  info.max_queue_delay_microseconds =
+      static_cast<uint64_t>(settings_.dynamic_batching.max_queue_delay_microseconds);
   for (const Warmed& warmed : warmed_) {
     if (warmed.variant == 0) {
       info.shapes.emplace_back(warmed.shape.size.h, warmed.shape.size.w);

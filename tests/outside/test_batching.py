@@ -117,6 +117,13 @@ def test_batching_can_be_switched_off(start, digit):
     assert set(bits) == {bits[0]}
     assert server.metric("nv_inference_exec_count") == 6
     assert server.metric("unetd_batch_requests_sum") == 6
+    assert not server.triton().get_model_config("digits").config.HasField("dynamic_batching")
+
+
+def test_batching_is_told(sharing):
+    batching = sharing.triton().get_model_config("digits").config.dynamic_batching
+    assert list(batching.preferred_batch_size) == [16]
+    assert batching.max_queue_delay_microseconds == 20_000
 
 
 def test_memory_of_strangers(start, digit):

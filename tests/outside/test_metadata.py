@@ -53,6 +53,9 @@ def test_model_config(client):
     assert not inputs["sample"].optional
     assert inputs["encoder_attention_mask"].optional
     assert [list(tensor.dims) for tensor in config.output] == [[1, -1, -1]]
+    batching = config.dynamic_batching
+    assert list(batching.preferred_batch_size) == [8]
+    assert (batching.max_queue_delay_microseconds, batching.priority_levels) == (0, 8)
 
 
 def test_json_forms(client):
