@@ -261,8 +261,7 @@ unetd.Denoiser({server.address!r}, "digits").denoise(
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=err)
         assert process.stdout.readline() == b"0\n"
         process.send_signal(signal.SIGINT)
-        process.stdout.close()
-        process.wait(PATIENCE)
+        process.communicate(timeout=PATIENCE)  # reads on: a closed pipe would end it before Ctrl-C does
     assert "KeyboardInterrupt" in (tmp_path / "err").read_text()
     server.wait_idle()
 

@@ -18,8 +18,7 @@ ProcessorRule Slanted() {
   return rule;
 }
 
-void ExpectDiffusers(const std::string& backend, const std::vector<std::string>& goldens,
-                     const std::vector<ProcessorRule>& rules = {}) {
+std::unique_ptr<Server> Serve(const std::string& backend, const std::vector<ProcessorRule>& rules) {
   Settings settings = TinySettings();
   settings.backends[0].name = backend;
   ModelSettings digits;
@@ -32,7 +31,25 @@ void ExpectDiffusers(const std::string& backend, const std::vector<std::string>&
   settings.models = {digits};
   auto server = Server::Create(settings, std::filesystem::path(UNETD_BUILD_DIR) / "lib/unetd");
   const Status status = server->Load();
-  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_TRUE(status.ok()) << status.message();
+  return server;
+}
+
+void ExpectNear(const std::string& name, const TensorView& want, const OutputTensor& output) {
+  ASSERT_EQ(output.bytes.size(), want.elements() * sizeof(float)) << name;
+  double square = 0, worst = 0;
+  for (uint64_t i = 0; i < want.elements(); ++i) {
+    float got;
+    std::memcpy(&got, output.bytes.data() + i * 4, 4);
+    square += want.as<float>()[i] * want.as<float>()[i];
+    worst = std::max<double>(worst, std::fabs(got - want.as<float>()[i]));
+  }
+  EXPECT_LE(worst, 2e-4 * std::sqrt(square / static_cast<double>(want.elements()))) << name;
+}
+
+void ExpectDiffusers(const std::string& backend, const std::vector<std::string>& goldens,
+                     const std::vector<ProcessorRule>& rules = {}) {
+  const auto server = Serve(backend, rules);
   for (const std::string& name : goldens) {
     auto opened = SafetensorsFile::Open(Golden("digits/" + name + ".safetensors"));
     ASSERT_TRUE(opened.ok()) << opened.status().message();
@@ -64,16 +81,23 @@ void ExpectDiffusers(const std::string& backend, const std::vector<std::string>&
     auto recorder = Denoise(*server, request);
     const auto& result = recorder->result.Wait();
     ASSERT_TRUE(result.ok()) << name << ": " << result.status().message();
-    const TensorView want = tensor("result");
-    double square = 0, worst = 0;
-    for (uint64_t i = 0; i < want.elements(); ++i) {
-      float got;
-      std::memcpy(&got, result->sample.bytes.data() + i * 4, 4);
-      square += want.as<float>()[i] * want.as<float>()[i];
-      worst = std::max<double>(worst, std::fabs(got - want.as<float>()[i]));
-    }
-    EXPECT_LE(worst, 2e-4 * std::sqrt(square / static_cast<double>(want.elements()))) << name;
+    ExpectNear(name, tensor("result"), result->sample);
   }
+}
+
+void ExpectForward(const std::string& name, const std::vector<ProcessorRule>& rules) {
+  const auto server = Serve(kDefaultBackend, rules);
+  auto opened = SafetensorsFile::Open(Golden("digits/" + name + ".safetensors"));
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto& tensors = (*opened)->tensors();
+  InferRequest request;
+  request.model = "digits";
+  for (const char* input : {"sample", "timestep", "encoder_hidden_states"}) {
+    request.inputs.push_back({input, tensors.at(std::string("in.") + input)});
+  }
+  const auto result = Infer(*server, request);
+  ASSERT_TRUE(result.ok()) << name << ": " << result.status().message();
+  ExpectNear(name, tensors.at("out.out_sample"), result->outputs.at(0));
 }
 
 TEST(DigitsGolden, DenoisesAsDiffusersOnTheReference) {
@@ -87,6 +111,11 @@ TEST(DigitsGolden, DenoisesAsDiffusersOnTheDefaultBackend) {
 
 TEST(DigitsGolden, SlantsThemAsDiffusersOnTheDefaultBackend) {
   ExpectDiffusers(kDefaultBackend, {"slanted"}, {Slanted()});
+}
+
+TEST(DigitsGolden, AForwardIsDiffusersWithAndWithoutTrainedProcessors) {
+  ExpectForward("forward", {});
+  ExpectForward("slanted_forward", {Slanted()});
 }
 
 }  // namespace
