@@ -250,8 +250,9 @@ def test_an_error_of_a_callback_cancels(unetd, server, denoiser):
 
 def test_ctrl_c(unetd, server, tmp_path):
     code = f"""
-import sys; sys.path.insert(0, {str(unetd.__path__[0])!r} + "/..")
+import signal, sys; sys.path.insert(0, {str(unetd.__path__[0])!r} + "/..")
 import numpy as np, unetd
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 say = lambda event: print(event.step, flush=True)
 unetd.Denoiser({server.address!r}, "digits").denoise(
     num_inference_steps=1000, shape=[8, 1, 16, 16], seeds=range(8), on_progress=say,
@@ -261,7 +262,7 @@ unetd.Denoiser({server.address!r}, "digits").denoise(
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=err)
         assert process.stdout.readline() == b"0\n"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)  # reads on: a closed pipe would end it before Ctrl-C does
+        process.communicate(timeout=PATIENCE)  # reads on: a closed pipe would end it, too
     assert "KeyboardInterrupt" in (tmp_path / "err").read_text()
     server.wait_idle()
 
