@@ -12,8 +12,9 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = (8).to_bytes(4, "big")
 # Settings: how much the server may write on a call before it must wait.
-NO_WINDOW = b"\0\4" + bytes(4)
-LARGE_WINDOW = b"\0\4\x7f\xff\xff\xff"
+INITIAL_WINDOW_SIZE = b"\0\4"
+NO_WINDOW = INITIAL_WINDOW_SIZE + bytes(4)
+LARGE_WINDOW = INITIAL_WINDOW_SIZE + b"\x7f\xff\xff\xff"
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -39,6 +40,34 @@ def message(payload, compressed=False, size=None):
     return bytes([compressed]) + (len(payload) if size is None else size).to_bytes(4, "big") + payload
 
 
+class Window:
+    """What the server has said it takes, of the connection (0) and of each call."""
+
+    def __init__(self):
+        self._initial = 65535  # RFC 9113, 6.9.2
+        self._left = {0: self._initial}
+
+    def heard(self, kind, flags, stream, payload):
+        if kind == WINDOW_UPDATE:
+            self._left[stream] = self._left.get(stream, self._initial) + int.from_bytes(payload, "big")
+        elif kind == SETTINGS and not flags:
+            for at in range(0, len(payload), 6):
+                if payload[at : at + 2] == INITIAL_WINDOW_SIZE:
+                    self._restart(int.from_bytes(payload[at + 2 : at + 6], "big"))
+
+    def take(self, stream, wanted):
+        """How many of `wanted` bytes may go now."""
+        bytes_now = max(0, min(wanted, self._left[0], self._left.setdefault(stream, self._initial), 16384))
+        self._left[0] -= bytes_now
+        self._left[stream] -= bytes_now
+        return bytes_now
+
+    def _restart(self, initial):
+        for stream in self._left.keys() - {0}:
+            self._left[stream] += initial - self._initial
+        self._initial = initial
+
+
 class Connection:
     """One connection; what the server says is collected."""
 
@@ -46,6 +75,8 @@ class Connection:
         host, port = server.address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
         self.got = b""
+        self._heard = 0  # how much of it lies in whole frames
+        self._window = Window()
         self._more = threading.Condition()
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, settings))
         self.send(frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big")))  # of the connection
@@ -75,6 +106,17 @@ class Connection:
             sent += frame(DATA, flags, stream, data)
         return self.send(sent)
 
+    def body(self, stream, data):
+        """The whole of a call's data, as fast as the server's windows let it go."""
+        sent = 0
+        while sent < len(data):
+            with self._more:
+                count = self._more.wait_for(lambda: self._window.take(stream, len(data) - sent), PATIENCE)
+            assert count, f"the server took {sent} of {len(data)} bytes"
+            last = sent + count == len(data)
+            self.send(frame(DATA, END_STREAM if last else 0, stream, data[sent : sent + count]))
+            sent += count
+
     def status(self):
         """grpc-status of the first call that ends on this connection, as a number."""
         found = lambda: re.search(rb"grpc-status[\x01\x02](\d+)", self.got)
@@ -95,9 +137,19 @@ class Connection:
             while piece := self.socket.recv(65536):
                 with self._more:
                     self.got += piece
+                    self._hear()
                     self._more.notify_all()
         except OSError:
             pass
+
+    def _hear(self):
+        while len(self.got) - self._heard >= 9:
+            head = self.got[self._heard : self._heard + 9]
+            end = self._heard + 9 + int.from_bytes(head[:3], "big")
+            if len(self.got) < end:
+                return
+            self._window.heard(head[3], head[4], int.from_bytes(head[5:], "big"), self.got[self._heard + 9 : end])
+            self._heard = end
 
 
 def status_of(server, path, *headers, data=b""):

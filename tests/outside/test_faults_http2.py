@@ -237,9 +237,8 @@ def test_answers_that_nobody_takes(server):
     before = server.resident_mib()
     with Connection(server, settings=NO_WINDOW) as connection:
         for number in range(8):
-            connection.call(stream=2 * number + 1, data=sent[:16000], flags=0)
-            for at in range(16000, len(sent), 16000):
-                connection.send(frame(DATA, int(at + 16000 >= len(sent)), 2 * number + 1, sent[at : at + 16000]))
+            connection.call(stream=2 * number + 1)
+            connection.body(2 * number + 1, sent)
         wait_for(lambda: server.metric("nv_inference_request_success", model="digits") == done + 8, "eight answers")
         server.wait_idle()
         assert server.resident_mib() - before < MEMORY
