@@ -1,6 +1,5 @@
 #include "server/diffusion/alpha_scheduler.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -13,10 +12,6 @@ AlphaScheduler::AlphaScheduler(SchedulerConfig config)
     : config_(std::move(config)),
       alphas_cumprod_(AlphasCumprod(config_)),
       final_alpha_(config_.set_alpha_to_one ? 1.0f : alphas_cumprod_[0]) {}
-
-AlphaScheduler::Mix AlphaScheduler::MixOf(float alpha) {
-  return {std::sqrt(alpha), std::sqrt(1.0f - alpha)};
-}
 
 Status AlphaScheduler::CheckSteps(int64_t steps) const {
   if (steps >= 1 && steps <= config_.num_train_timesteps) return OkStatus();
@@ -66,58 +61,9 @@ Status AlphaScheduler::Accept(int64_t steps, std::vector<double> timesteps) {
   return OkStatus();
 }
 
-Status AlphaScheduler::CheckTensors(int64_t step, const StepOptions& options,
-                                    const StepTensors& tensors, uint64_t outputs) const {
-  RETURN_IF_ERROR(CheckStep(step));
-  if (tensors.output_elements != outputs * tensors.row_elements) {
-    return InvalidArgument(Format("model output: {} expects {} elements a row here, got {}", name(),
-                                  outputs * tensors.row_elements, tensors.output_elements));
-  }
-  if (tensors.noise != nullptr || !NeedsNoise(step, options)) return OkStatus();
-  return InvalidArgument(Format("step {}: {} needs noise here, got none", step, name()));
-}
-
-void AlphaScheduler::PredictOriginal(const Mix& mix, const float* output, const float* sample,
-                                     uint64_t elements, float* original) const {
-  if (config_.prediction_type == PredictionType::kEpsilon) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      original[i] = (sample[i] - mix.deviation * output[i]) / mix.signal;
-    }
-  } else if (config_.prediction_type == PredictionType::kVPrediction) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      original[i] = mix.signal * sample[i] - mix.deviation * output[i];
-    }
-  } else {
-    std::copy_n(output, elements, original);
-  }
-}
-
-void AlphaScheduler::PredictNoise(const Mix& mix, const float* output, const float* sample,
-                                  uint64_t elements, float* noise) const {
-  if (config_.prediction_type == PredictionType::kEpsilon) {
-    std::copy_n(output, elements, noise);
-  } else if (config_.prediction_type == PredictionType::kVPrediction) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      noise[i] = mix.signal * output[i] + mix.deviation * sample[i];
-    }
-  } else {
-    NoiseBetween(mix, output, sample, elements, noise);
-  }
-}
-
-void AlphaScheduler::NoiseBetween(const Mix& mix, const float* original, const float* sample,
-                                  uint64_t elements, float* noise) {
-  for (uint64_t i = 0; i < elements; ++i) {
-    noise[i] = (sample[i] - mix.signal * original[i]) / mix.deviation;
-  }
-}
-
 void AlphaScheduler::AddNoise(int64_t step, const float* original, const float* noise,
                               uint64_t elements, float* noisy) const {
-  const Mix mix = MixOf(Alpha(Timestep(step)));
-  for (uint64_t i = 0; i < elements; ++i) {
-    noisy[i] = mix.signal * original[i] + mix.deviation * noise[i];
-  }
+  MixNoise(MixOf(Alpha(Timestep(step))), original, noise, elements, noisy);
 }
 
 }  // namespace unetd

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "server/diffusion/prediction.h"
 #include "server/diffusion/scheduler.h"
 
 namespace unetd {
@@ -17,16 +18,6 @@ class AlphaScheduler : public Scheduler {
  protected:
   explicit AlphaScheduler(SchedulerConfig config);
 
-  // A sample is signal * original + deviation * noise.
-  struct Mix {
-    float signal;     // sqrt(alpha)
-    float deviation;  // sqrt(1 - alpha)
-  };
-  static Mix MixOf(float alpha);
-
-  bool HasStep(int64_t step) const {
-    return step >= 0 && static_cast<size_t>(step) < timesteps_.size();
-  }
   bool IsLast(int64_t step) const { return static_cast<size_t>(step) + 1 == timesteps_.size(); }
   int64_t Timestep(int64_t step) const { return static_cast<int64_t>(timesteps_[step]); }
   // alphas_cumprod; below timestep 0, what lies after the last step.
@@ -40,20 +31,6 @@ class AlphaScheduler : public Scheduler {
   // Takes them as timesteps(). INVALID_ARGUMENT naming one that has no alpha.
   Status Accept(int64_t steps, std::vector<double> timesteps);
   Status CheckSteps(int64_t steps) const;
-  // As Scheduler::CheckStep; noise is there if it is needed, and the model gave `outputs` times as
-  // much as the sample has.
-  Status CheckTensors(int64_t step, const StepOptions& options, const StepTensors& tensors,
-                      uint64_t outputs = 1) const;
-
-  // Of one row, by the config's prediction_type. `original` and `noise` may not be the inputs.
-  void PredictOriginal(const Mix& mix, const float* output, const float* sample, uint64_t elements,
-                       float* original) const;
-  void PredictNoise(const Mix& mix, const float* output, const float* sample, uint64_t elements,
-                    float* noise) const;
-  // The noise that lies between a sample and its original; `noise` may be `sample`.
-  static void NoiseBetween(const Mix& mix, const float* original, const float* sample,
-                           uint64_t elements, float* noise);
-
   const SchedulerConfig config_;
   const std::vector<float> alphas_cumprod_;  // one a training timestep
   const float final_alpha_;

@@ -52,12 +52,12 @@ Status DdimScheduler::Step(int64_t step, const StepOptions& options, const StepT
     float* original = tensors.pred_original_sample + row * elements;
     // Holds the predicted noise first; the sample may lie there and is not read again.
     float* prev = tensors.prev_sample + row * elements;
-    PredictOriginal(c.mix, output, sample, elements, original);
+    PredictOriginal(config_.prediction_type, c.mix, output, sample, elements, original);
     if (options.use_clipped_model_output) {
       limit_.Apply(original, elements);
       NoiseBetween(c.mix, original, sample, elements, prev);
     } else {
-      PredictNoise(c.mix, output, sample, elements, prev);
+      PredictNoise(config_.prediction_type, c.mix, output, sample, elements, prev);
       limit_.Apply(original, elements);
     }
     for (uint64_t i = 0; i < elements; ++i) {

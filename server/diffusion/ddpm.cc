@@ -53,6 +53,8 @@ DdpmScheduler::Coefficients DdpmScheduler::CoefficientsAt(int64_t step) const {
   c.mix = MixOf(alpha);
   c.large_variance = 1.0f - step_alpha;
   c.small_variance = std::max(rest_prev / rest * c.large_variance, 1e-20f);
+  c.log_large = std::log(c.large_variance);
+  c.log_small = std::log(c.small_variance);
   c.original = std::sqrt(alpha_prev) * c.large_variance / rest;
   c.sample = std::sqrt(step_alpha) * rest_prev / rest;
   return c;
@@ -64,7 +66,7 @@ float DdpmScheduler::FixedDeviation(const Coefficients& c) const {
     case VarianceType::kFixedLargeLog:
       return std::sqrt(c.large_variance);
     case VarianceType::kFixedSmallLog:
-      return std::exp(0.5f * std::log(c.small_variance));
+      return std::exp(0.5f * c.log_small);
     default:
       return std::sqrt(c.small_variance);
   }
@@ -73,9 +75,7 @@ float DdpmScheduler::FixedDeviation(const Coefficients& c) const {
 float DdpmScheduler::LearnedDeviation(const Coefficients& c, float predicted) const {
   if (config_.variance_type == VarianceType::kLearned) return std::sqrt(predicted);
   const float part = (predicted + 1.0f) / 2.0f;
-  const float log_variance =
-      part * std::log(c.large_variance) + (1.0f - part) * std::log(c.small_variance);
-  return std::exp(0.5f * log_variance);
+  return std::exp(0.5f * (part * c.log_large + (1.0f - part) * c.log_small));
 }
 
 Status DdpmScheduler::Step(int64_t step, const StepOptions& options, const StepTensors& tensors) {
@@ -89,7 +89,7 @@ Status DdpmScheduler::Step(int64_t step, const StepOptions& options, const StepT
     const float* sample = tensors.sample + row * elements;
     float* original = tensors.pred_original_sample + row * elements;
     float* prev = tensors.prev_sample + row * elements;
-    PredictOriginal(c.mix, output, sample, elements, original);
+    PredictOriginal(config_.prediction_type, c.mix, output, sample, elements, original);
     limit_.Apply(original, elements);
     for (uint64_t i = 0; i < elements; ++i) {
       prev[i] = c.original * original[i] + c.sample * sample[i];

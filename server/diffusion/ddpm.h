@@ -33,8 +33,9 @@ class DdpmScheduler final : public AlphaScheduler {
     Mix mix;         // at the timestep
     float original;  // weights of what prev_sample is made of
     float sample;
-    float small_variance;  // the posterior's
-    float large_variance;  // beta
+    float small_variance;        // the posterior's
+    float large_variance;        // beta
+    float log_small, log_large;  // of the variances
   };
   Coefficients CoefficientsAt(int64_t step) const;
   float AlphaBefore(int64_t step) const;  // at the next, less noisy timestep; 1 after the last

@@ -67,8 +67,7 @@ Status DpmSolverMultistepScheduler::SetTimesteps(int64_t steps) {
 }
 
 bool DpmSolverMultistepScheduler::NeedsNoise(int64_t step, const StepOptions& /*options*/) const {
-  return CheckStep(step).ok() &&
-         DpmSolverUpdateOf(config(), level(step), level(step + 1), 1).noise > 0;
+  return HasStep(step) && DpmSolverUpdateOf(config(), level(step), level(step + 1), 1).noise > 0;
 }
 
 uint64_t DpmSolverMultistepScheduler::StepBytes(uint64_t rows, uint64_t row_elements) const {
@@ -136,10 +135,7 @@ void DpmSolverMultistepScheduler::AddThirdOrder(int64_t step, const DpmSolverUpd
 
 Status DpmSolverMultistepScheduler::Step(int64_t step, const StepOptions& options,
                                          const StepTensors& tensors) {
-  RETURN_IF_ERROR(CheckTensors(step, tensors));
-  if (NeedsNoise(step, options) && tensors.noise == nullptr) {
-    return InvalidArgument(Format("step {}: {} needs noise", step, name()));
-  }
+  RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   const int64_t order = OrderAt(step);
   ConvertOutput(step, tensors);
   Update(step, order, tensors);

@@ -20,16 +20,13 @@ float EulerAncestralDiscreteScheduler::NoiseUp(int64_t step) const {
 
 bool EulerAncestralDiscreteScheduler::NeedsNoise(int64_t step,
                                                  const StepOptions& /*options*/) const {
-  return CheckStep(step).ok() && NoiseUp(step) > 0;
+  return HasStep(step) && NoiseUp(step) > 0;
 }
 
-Status EulerAncestralDiscreteScheduler::Step(int64_t step, const StepOptions& /*options*/,
+Status EulerAncestralDiscreteScheduler::Step(int64_t step, const StepOptions& options,
                                              const StepTensors& tensors) {
-  RETURN_IF_ERROR(CheckTensors(step, tensors));
+  RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   const float up = NoiseUp(step);
-  if (up > 0 && tensors.noise == nullptr) {
-    return InvalidArgument(Format("step {}: {} needs noise", step, name()));
-  }
   const float sigma = sigmas_[step];
   const float to = sigmas_[step + 1];
   const float down = std::sqrt(std::max(to * to - up * up, 0.0f));

@@ -6,9 +6,9 @@ StatusOr<std::unique_ptr<Scheduler>> EulerDiscreteScheduler::Create(const Schedu
   return std::unique_ptr<Scheduler>(new EulerDiscreteScheduler(config));
 }
 
-Status EulerDiscreteScheduler::Step(int64_t step, const StepOptions& /*options*/,
+Status EulerDiscreteScheduler::Step(int64_t step, const StepOptions& options,
                                     const StepTensors& tensors) {
-  RETURN_IF_ERROR(CheckTensors(step, tensors));
+  RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   const float sigma = sigmas_[step];
   const float dt = sigmas_[step + 1] - sigma;
   PredictOriginal(sigma, tensors);

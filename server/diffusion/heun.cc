@@ -34,9 +34,9 @@ uint64_t HeunDiscreteScheduler::StepBytes(uint64_t rows, uint64_t row_elements) 
   return kStateTensors * rows * row_elements * sizeof(float) + limit_.Bytes(row_elements);
 }
 
-Status HeunDiscreteScheduler::Step(int64_t step, const StepOptions& /*options*/,
+Status HeunDiscreteScheduler::Step(int64_t step, const StepOptions& options,
                                    const StepTensors& tensors) {
-  RETURN_IF_ERROR(CheckTensors(step, tensors));
+  RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   RETURN_IF_ERROR(CheckHistory(state_, tensors));
   PredictOriginal(sigmas_[step], tensors);
   for (uint64_t row = 0; row < tensors.rows; ++row) {

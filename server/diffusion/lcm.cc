@@ -47,7 +47,7 @@ Status LcmScheduler::Step(int64_t step, const StepOptions& options, const StepTe
     const float* sample = tensors.sample + row * elements;
     float* denoised = tensors.pred_original_sample + row * elements;
     float* prev = tensors.prev_sample + row * elements;
-    PredictOriginal(mix, output, sample, elements, denoised);
+    PredictOriginal(config_.prediction_type, mix, output, sample, elements, denoised);
     limit_.Apply(denoised, elements);
     for (uint64_t i = 0; i < elements; ++i) denoised[i] = out * denoised[i] + skip * sample[i];
     if (!noisy) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/base/text.h"
+#include "server/diffusion/prediction.h"
 #include "server/diffusion/scheduler_history.h"
 
 namespace unetd {
@@ -101,25 +102,20 @@ int64_t MultistepSolver::UsableOrder(int64_t step, int64_t wanted) const {
 
 void MultistepSolver::AddNoise(int64_t step, const float* original, const float* noise,
                                uint64_t elements, float* noisy) const {
-  const NoiseLevel& level = levels_[step];
-  for (uint64_t i = 0; i < elements; ++i) {
-    noisy[i] = level.alpha * original[i] + level.sigma * noise[i];
-  }
+  MixNoise({levels_[step].alpha, levels_[step].sigma}, original, noise, elements, noisy);
 }
 
-Status MultistepSolver::CheckTensors(int64_t step, const StepTensors& tensors) const {
-  RETURN_IF_ERROR(CheckStep(step));
-  const uint64_t elements = tensors.row_elements;
-  if (tensors.output_elements != elements &&
-      !(rules_.drops_variance && tensors.output_elements == 2 * elements)) {
-    return InvalidArgument(Format("model output: expected {} elements a row for {}, got {}",
-                                  elements, name(), tensors.output_elements));
-  }
+Status MultistepSolver::CheckTensors(int64_t step, const StepOptions& options,
+                                     const StepTensors& tensors) const {
+  const bool variance =
+      rules_.drops_variance && tensors.output_elements == 2 * tensors.row_elements;
+  RETURN_IF_ERROR(Scheduler::CheckTensors(step, options, tensors, variance ? 2 : 1));
   return CheckHistory(state_, tensors);
 }
 
 void MultistepSolver::ConvertOutput(int64_t step, const StepTensors& tensors) {
-  const NoiseLevel& level = levels_[step];
+  const PredictionType type = config_.prediction_type;
+  const Mix mix = {levels_[step].alpha, levels_[step].sigma};
   const uint64_t elements = tensors.row_elements;
   converted_.resize(tensors.rows * elements);
   for (uint64_t row = 0; row < tensors.rows; ++row) {
@@ -128,51 +124,16 @@ void MultistepSolver::ConvertOutput(int64_t step, const StepTensors& tensors) {
     float* original = tensors.pred_original_sample + row * elements;
     float* converted = converted_.data() + row * elements;
     if (rules_.predicts_original) {
-      ConvertToOriginal(level, output, sample, elements, original);
+      PredictOriginal(type, mix, output, sample, elements, original);
       if (rules_.thresholding) limit_.Apply(original, elements);
       std::copy_n(original, elements, converted);
       continue;
     }
-    ConvertToNoise(level, output, sample, elements, converted);
-    for (uint64_t i = 0; i < elements; ++i) {
-      original[i] = (sample[i] - level.sigma * converted[i]) / level.alpha;
-    }
+    PredictNoise(type, mix, output, sample, elements, converted);
+    PredictOriginal(PredictionType::kEpsilon, mix, converted, sample, elements, original);
     if (!rules_.thresholding) continue;
     limit_.Apply(original, elements);
-    for (uint64_t i = 0; i < elements; ++i) {
-      converted[i] = (sample[i] - level.alpha * original[i]) / level.sigma;
-    }
-  }
-}
-
-void MultistepSolver::ConvertToOriginal(const NoiseLevel& level, const float* output,
-                                        const float* sample, uint64_t elements,
-                                        float* original) const {
-  if (config_.prediction_type == PredictionType::kEpsilon) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      original[i] = (sample[i] - level.sigma * output[i]) / level.alpha;
-    }
-  } else if (config_.prediction_type == PredictionType::kVPrediction) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      original[i] = level.alpha * sample[i] - level.sigma * output[i];
-    }
-  } else {
-    std::copy_n(output, elements, original);
-  }
-}
-
-void MultistepSolver::ConvertToNoise(const NoiseLevel& level, const float* output,
-                                     const float* sample, uint64_t elements, float* noise) const {
-  if (config_.prediction_type == PredictionType::kEpsilon) {
-    std::copy_n(output, elements, noise);
-  } else if (config_.prediction_type == PredictionType::kVPrediction) {
-    for (uint64_t i = 0; i < elements; ++i) {
-      noise[i] = level.alpha * output[i] + level.sigma * sample[i];
-    }
-  } else {
-    for (uint64_t i = 0; i < elements; ++i) {
-      noise[i] = (sample[i] - level.alpha * output[i]) / level.sigma;
-    }
+    NoiseBetween(mix, original, sample, elements, converted);
   }
 }
 

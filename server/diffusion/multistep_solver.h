@@ -42,8 +42,8 @@ class MultistepSolver : public Scheduler {
   // The highest order up to `wanted` that is finite.
   int64_t UsableOrder(int64_t step, int64_t wanted) const;
 
-  // INVALID_ARGUMENT for a step out of range or sizes that do not fit.
-  Status CheckTensors(int64_t step, const StepTensors& tensors) const;
+  // As Scheduler's, and of the history.
+  Status CheckTensors(int64_t step, const StepOptions& options, const StepTensors& tensors) const;
   // Fills converted_ with what the solver goes by, original or noise, and pred_original_sample.
   void ConvertOutput(int64_t step, const StepTensors& tensors);
   // Puts converted_ before the outputs of state_.tensors, which begin at `first`, and keeps `most`.
@@ -56,11 +56,6 @@ class MultistepSolver : public Scheduler {
  private:
   std::vector<double> SpacedTimesteps(int64_t steps, int64_t last_timestep) const;
   void TakeCurve(int64_t steps, std::vector<double>* timesteps, std::vector<double>* sigmas) const;
-  void ConvertToOriginal(const NoiseLevel& level, const float* output, const float* sample,
-                         uint64_t elements, float* original) const;
-  void ConvertToNoise(const NoiseLevel& level, const float* output, const float* sample,
-                      uint64_t elements, float* noise) const;
-
   const SchedulerConfig config_;
   const Rules rules_;
   const std::vector<float> training_, log_training_;  // sigmas, one a training timestep

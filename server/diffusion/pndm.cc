@@ -81,11 +81,7 @@ Status PndmScheduler::SetState(int64_t next_step, uint64_t elements, SchedulerSt
     return InvalidArgument(Format("state: expected {} tensors after {} steps of {}, got {}",
                                   expected, state.counters[0], name(), state.tensors.size()));
   }
-  for (const std::vector<float>& tensor : state.tensors) {
-    if (tensor.size() == elements) continue;
-    return InvalidArgument(
-        Format("state: expected tensors of {} elements, got {}", elements, tensor.size()));
-  }
+  RETURN_IF_ERROR(CheckSizes(state, elements));
   state_ = std::move(state);
   return OkStatus();
 }
@@ -94,8 +90,8 @@ Status PndmScheduler::Step(int64_t step, const StepOptions& options, const StepT
   RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   RETURN_IF_ERROR(CheckHistory(state_, tensors));
   const uint64_t elements = tensors.rows * tensors.row_elements;
-  PredictOriginal(MixOf(Alpha(Timestep(step))), tensors.model_output, tensors.sample, elements,
-                  tensors.pred_original_sample);
+  PredictOriginal(config_.prediction_type, MixOf(Alpha(Timestep(step))), tensors.model_output,
+                  tensors.sample, elements, tensors.pred_original_sample);
   combined_.resize(elements);
   if (steps_taken() < static_cast<int64_t>(prk_timesteps_.size())) {
     RungeKutta(step, tensors);
@@ -170,19 +166,17 @@ void PndmScheduler::Multistep(int64_t step, const StepTensors& tensors) {
   Move(from, from - ratio_, tensors.sample, tensors.prev_sample);
 }
 
-void PndmScheduler::Move(int64_t from, int64_t to, const float* sample, float* prev) const {
+void PndmScheduler::Move(int64_t from, int64_t to, const float* sample, float* prev) {
   const float alpha = Alpha(from);
   const float alpha_to = Alpha(to);
-  const Mix mix = MixOf(alpha);
   const float kept = std::sqrt(alpha_to / alpha);
   const float change = alpha_to - alpha;
   const float denominator =
       alpha * std::sqrt(1.0f - alpha_to) + std::sqrt(alpha * (1.0f - alpha) * alpha_to);
-  const bool velocity = config_.prediction_type == PredictionType::kVPrediction;
+  float* noise = combined_.data();
+  PredictNoise(config_.prediction_type, MixOf(alpha), noise, sample, combined_.size(), noise);
   for (uint64_t i = 0; i < combined_.size(); ++i) {
-    const float noise =
-        velocity ? mix.signal * combined_[i] + mix.deviation * sample[i] : combined_[i];
-    prev[i] = kept * sample[i] - change * noise / denominator;
+    prev[i] = kept * sample[i] - change * noise[i] / denominator;
   }
 }
 

@@ -35,7 +35,7 @@ class PndmScheduler final : public AlphaScheduler {
   void RungeKutta(int64_t step, const StepTensors& tensors);
   void Multistep(int64_t step, const StepTensors& tensors);
   // prev_sample of `sample` at timestep `from`, when combined_ takes it to timestep `to`.
-  void Move(int64_t from, int64_t to, const float* sample, float* prev) const;
+  void Move(int64_t from, int64_t to, const float* sample, float* prev);
 
   int64_t ratio_ = 0;                   // training timesteps between two of linear multistep
   std::vector<int64_t> prk_timesteps_;  // of the Runge-Kutta steps; empty: none

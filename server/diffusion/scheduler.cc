@@ -53,9 +53,20 @@ StatusOr<std::unique_ptr<Scheduler>> MakeScheduler(const SchedulerConfig& config
 }
 
 Status Scheduler::CheckStep(int64_t step) const {
-  if (step >= 0 && static_cast<uint64_t>(step) < timesteps_.size()) return OkStatus();
+  if (HasStep(step)) return OkStatus();
   return InvalidArgument(
       Format("step {}: expected 0 to {}", step, static_cast<int64_t>(timesteps_.size()) - 1));
+}
+
+Status Scheduler::CheckTensors(int64_t step, const StepOptions& options, const StepTensors& tensors,
+                               uint64_t outputs) const {
+  RETURN_IF_ERROR(CheckStep(step));
+  if (tensors.output_elements != outputs * tensors.row_elements) {
+    return InvalidArgument(Format("model output: {} expects {} elements a row here, got {}", name(),
+                                  outputs * tensors.row_elements, tensors.output_elements));
+  }
+  if (tensors.noise != nullptr || !NeedsNoise(step, options)) return OkStatus();
+  return InvalidArgument(Format("step {}: {} needs noise here, got none", step, name()));
 }
 
 Status Scheduler::SetState(int64_t /*next_step*/, uint64_t /*elements*/, SchedulerState state) {

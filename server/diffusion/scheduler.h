@@ -75,8 +75,15 @@ class Scheduler {
   virtual Status SetState(int64_t next_step, uint64_t elements, SchedulerState state);
 
  protected:
+  bool HasStep(int64_t step) const {
+    return step >= 0 && static_cast<uint64_t>(step) < timesteps_.size();
+  }
   // INVALID_ARGUMENT unless `step` is one of timesteps().
   Status CheckStep(int64_t step) const;
+  // The same; and the model gave `outputs` times as much as the sample has; and needed noise is
+  // there.
+  Status CheckTensors(int64_t step, const StepOptions& options, const StepTensors& tensors,
+                      uint64_t outputs = 1) const;
 
   std::vector<double> timesteps_;
   SchedulerState state_;

@@ -13,6 +13,10 @@ Status CheckState(const SchedulerState& state, uint64_t most, uint64_t elements)
     return InvalidArgument(Format("state: expected at most {} tensors at this step, got {}", most,
                                   state.tensors.size()));
   }
+  return CheckSizes(state, elements);
+}
+
+Status CheckSizes(const SchedulerState& state, uint64_t elements) {
   for (size_t i = 0; i < state.tensors.size(); ++i) {
     if (state.tensors[i].size() == elements) continue;
     return InvalidArgument(Format("state: tensor {}: expected {} elements, got {}", i, elements,

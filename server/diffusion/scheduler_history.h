@@ -12,6 +12,9 @@ namespace unetd {
 // Their values may be any: each row's stay with its row.
 Status CheckState(const SchedulerState& state, uint64_t most, uint64_t elements);
 
+// INVALID_ARGUMENT unless each tensor is of `elements`.
+Status CheckSizes(const SchedulerState& state, uint64_t elements);
+
 // INVALID_ARGUMENT unless the history is of as many rows as the step's tensors.
 Status CheckHistory(const SchedulerState& state, const StepTensors& tensors);
 

@@ -50,8 +50,8 @@ Status TcdScheduler::Step(int64_t step, const StepOptions& options, const StepTe
     float* original = tensors.pred_original_sample + row * elements;
     // Holds the predicted noise first; the sample may lie there and is not read again.
     float* prev = tensors.prev_sample + row * elements;
-    PredictOriginal(c.mix, output, sample, elements, original);
-    PredictNoise(c.mix, output, sample, elements, prev);
+    PredictOriginal(config_.prediction_type, c.mix, output, sample, elements, original);
+    PredictNoise(config_.prediction_type, c.mix, output, sample, elements, prev);
     for (uint64_t i = 0; i < elements; ++i) {
       prev[i] = c.inner.signal * original[i] + c.inner.deviation * prev[i];
     }

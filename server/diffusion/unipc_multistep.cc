@@ -86,9 +86,9 @@ void UniPcMultistepScheduler::TakeSample(int64_t step, const StepTensors& tensor
   }
 }
 
-Status UniPcMultistepScheduler::Step(int64_t step, const StepOptions& /*options*/,
+Status UniPcMultistepScheduler::Step(int64_t step, const StepOptions& options,
                                      const StepTensors& tensors) {
-  RETURN_IF_ERROR(CheckTensors(step, tensors));
+  RETURN_IF_ERROR(CheckTensors(step, options, tensors));
   ConvertOutput(step, tensors);
   TakeSample(step, tensors);
   KeepOutput(kFirstOutput, static_cast<size_t>(config().solver_order));

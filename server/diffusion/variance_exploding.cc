@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "server/base/text.h"
 #include "server/diffusion/noise_schedule.h"
 #include "server/diffusion/sigma_schedule.h"
 
@@ -89,13 +88,6 @@ void VarianceExplodingScheduler::AddNoise(int64_t step, const float* original, c
                                           uint64_t elements, float* noisy) const {
   const float sigma = sigmas_[step];
   for (uint64_t i = 0; i < elements; ++i) noisy[i] = original[i] + noise[i] * sigma;
-}
-
-Status VarianceExplodingScheduler::CheckTensors(int64_t step, const StepTensors& tensors) const {
-  RETURN_IF_ERROR(CheckStep(step));
-  if (tensors.output_elements == tensors.row_elements) return OkStatus();
-  return InvalidArgument(Format("model output: expected {} elements a row for {}, got {}",
-                                tensors.row_elements, name(), tensors.output_elements));
 }
 
 void VarianceExplodingScheduler::PredictOriginal(float sigma, const StepTensors& tensors) const {

@@ -20,8 +20,6 @@ class VarianceExplodingScheduler : public Scheduler {
   explicit VarianceExplodingScheduler(const SchedulerConfig& config);
 
   const SchedulerConfig& config() const { return config_; }
-  // INVALID_ARGUMENT unless `step` is one and the outputs are as large as the sample.
-  Status CheckTensors(int64_t step, const StepTensors& tensors) const;
   // All rows of pred_original_sample from the model's output for a sample with that much noise.
   void PredictOriginal(float sigma, const StepTensors& tensors) const;
 
