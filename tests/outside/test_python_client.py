@@ -14,7 +14,7 @@ from goldens import GOLDEN, assert_equal_to_diffusers, read_safetensors
 from python_package import import_unetd
 from unetd_process import PATIENCE, ROOT, wait_for
 
-LONG = {"num_inference_steps": 1000, "shape": [8, 1, 16, 16], "seeds": range(8)}
+LONG = {"num_inference_steps": 1000, "shape": [8, 1, 16, 16], "seeds": range(8), "timeout": 10 * PATIENCE}
 LONG["conditions"] = {"encoder_hidden_states": np.zeros((8, 4, 64), np.float32)}
 
 
@@ -269,7 +269,7 @@ unetd.Denoiser({server.address!r}, "digits").denoise(
 
 def test_timeout(unetd, server, denoiser):
     with pytest.raises(unetd.errors.DeadlineExceeded) as caught:
-        denoiser.denoise(**LONG, timeout=0.5, progress=False)
+        denoiser.denoise(**{**LONG, "timeout": 0.5}, progress=False)
     assert isinstance(caught.value, TimeoutError)
     server.wait_idle()
 
