@@ -1,10 +1,11 @@
 // Times the cpu plugin's attention at the shapes of SD 1.5 and SDXL: GFLOP/s (4 * heads * Q * K *
-// head_dim a call), best and median of the repeats, with the CPU's model.
-//   bench_cpu_attention [threads = 2] [avx2 | avx512] [sdpa | math | sliced] [cpu.so]
+// head_dim a call), best and median of the repeats, by the clock and by the time that the threads
+// had the CPU (what other programs on the machine do not disturb), with the CPU's model.
+//   bench_cpu_attention [threads = 2] [auto | avx2 | avx512] [sdpa | math | sliced] [f32 | bf16]
+//                       [cpu.so]
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -12,69 +13,14 @@
 #include <cstring>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "backends/api/unetd_backend.h"
+#include "bench/spin_gang.h"
 
 namespace {
 
-// Threads that wait between calls: a call is long beside a wake-up, except in the smallest shapes,
-// where they spin.
-class Gang {
- public:
-  explicit Gang(uint32_t threads) {
-    abi_.struct_size = sizeof(abi_);
-    abi_.threads = threads;
-    abi_.self = this;
-    abi_.parallel = [](void* self, uint32_t tasks, unetd_task fn, void* context) {
-      static_cast<Gang*>(self)->Parallel(tasks, fn, context);
-    };
-    for (uint32_t t = 1; t < threads; ++t) workers_.emplace_back([this, t] { Work(t); });
-  }
-  ~Gang() {
-    stop_ = true;
-    ++generation_;
-    for (std::thread& worker : workers_) worker.join();
-  }
-  Gang(const Gang&) = delete;
-  Gang& operator=(const Gang&) = delete;
-  const unetd_gang* abi() const { return &abi_; }
-
- private:
-  void Parallel(uint32_t tasks, unetd_task fn, void* context) {
-    tasks_ = tasks;
-    fn_ = fn;
-    context_ = context;
-    next_ = 0;
-    done_ = 0;
-    ++generation_;
-    RunTasks(0);
-    while (done_ != workers_.size()) std::this_thread::yield();
-  }
-  void RunTasks(uint32_t thread) {
-    for (uint32_t task = next_++; task < tasks_; task = next_++) fn_(context_, task, thread);
-  }
-  void Work(uint32_t thread) {
-    for (uint32_t seen = 0;;) {
-      for (int spins = 0; generation_ == seen; ++spins) {
-        if (spins > 2000) std::this_thread::yield();
-      }
-      seen = generation_;
-      if (stop_) return;
-      RunTasks(thread);
-      ++done_;
-    }
-  }
-
-  unetd_gang abi_{};
-  std::vector<std::thread> workers_;
-  std::atomic<uint32_t> generation_{0}, next_{0}, done_{0};
-  std::atomic<bool> stop_{false};
-  uint32_t tasks_ = 0;
-  unetd_task fn_ = nullptr;
-  void* context_ = nullptr;
-};
+using unetd::bench::SpinGang;
 
 // Bytes as the plugin's domain gives them.
 class Memory {
@@ -119,19 +65,20 @@ struct Shape {
   uint64_t queries, keys;
 };
 
-void Time(const unetd_backend& backend, void* state, const Gang& gang, uint32_t algorithm,
-          const char* name, const Shape& s) {
+void Time(const unetd_backend& backend, void* state, SpinGang& gang, uint32_t algorithm,
+          const char* name, int32_t dtype, const Shape& s) {
   const uint32_t channels = s.heads * s.head_dim;
   const bool self = s.queries == s.keys;
   const uint64_t stride = self ? 3 * channels : channels, key_stride = self ? stride : 2 * channels;
   unetd_op_desc desc{};
   desc.struct_size = sizeof(desc);
   desc.kind = UNETD_OP_ATTENTION;
-  desc.weight_dtype = desc.compute_dtype = desc.sum_dtype = UNETD_DTYPE_F32;
-  desc.args[UNETD_ARG_SRC0] = {s.queries, stride, channels, UNETD_DTYPE_F32};
-  desc.args[UNETD_ARG_KEY] = {s.keys, key_stride, channels, UNETD_DTYPE_F32};
-  desc.args[UNETD_ARG_VALUE] = {s.keys, key_stride, channels, UNETD_DTYPE_F32};
-  desc.args[UNETD_ARG_DST] = {s.queries, channels, channels, UNETD_DTYPE_F32};
+  desc.weight_dtype = desc.sum_dtype = UNETD_DTYPE_F32;
+  desc.compute_dtype = dtype;
+  desc.args[UNETD_ARG_SRC0] = {s.queries, stride, channels, dtype};
+  desc.args[UNETD_ARG_KEY] = {s.keys, key_stride, channels, dtype};
+  desc.args[UNETD_ARG_VALUE] = {s.keys, key_stride, channels, dtype};
+  desc.args[UNETD_ARG_DST] = {s.queries, channels, channels, dtype};
   desc.u.attention.algorithm = algorithm;
   desc.u.attention.heads = s.heads;
   desc.u.attention.head_dim = s.head_dim;
@@ -144,13 +91,15 @@ void Time(const unetd_backend& backend, void* state, const Gang& gang, uint32_t 
     std::printf("%-7s refused: %s\n", name, error.text);
     return;
   }
-  const uint64_t floats = s.queries * stride + s.keys * key_stride + s.queries * channels;
-  const Memory row(backend, state, floats * sizeof(float));
-  float* data = reinterpret_cast<float*>(row.get());
+  const uint64_t count = s.queries * stride + s.keys * key_stride + s.queries * channels;
+  const uint64_t bytes = dtype == UNETD_DTYPE_F32 ? 4 : 2;  // an element
+  const Memory row(backend, state, count * bytes);
   uint32_t seed = 1;
-  for (uint64_t i = 0; i < floats; ++i) {
+  for (uint64_t i = 0; i < count; ++i) {
     seed = seed * 1664525u + 1013904223u;
-    data[i] = static_cast<float>(seed >> 8) / (1 << 23) - 1.0f;
+    const float value = static_cast<float>(seed >> 8) / (1 << 23) - 1.0f;
+    // A bfloat16 is a float's upper half.
+    std::memcpy(row.get() + i * bytes, reinterpret_cast<const uint8_t*>(&value) + 4 - bytes, bytes);
   }
   const Memory workspace(backend, state, prepared.workspace_bytes);
   const uint64_t per_thread = (prepared.thread_workspace_bytes + 63) / 64 * 64;
@@ -171,54 +120,62 @@ void Time(const unetd_backend& backend, void* state, const Gang& gang, uint32_t 
   args.struct_size = sizeof(args);
   const uint64_t key_at = self ? channels : s.queries * stride;
   args.args[UNETD_ARG_SRC0] = {0, 0, 1};
-  args.args[UNETD_ARG_KEY] = {key_at * sizeof(float), 0, 1};
-  args.args[UNETD_ARG_VALUE] = {(key_at + channels) * sizeof(float), 0, 1};
-  args.args[UNETD_ARG_DST] = {(s.queries * stride + s.keys * key_stride) * sizeof(float), 0, 1};
+  args.args[UNETD_ARG_KEY] = {key_at * bytes, 0, 1};
+  args.args[UNETD_ARG_VALUE] = {(key_at + channels) * bytes, 0, 1};
+  args.args[UNETD_ARG_DST] = {(s.queries * stride + s.keys * key_stride) * bytes, 0, 1};
 
   const double flops = 4.0 * s.heads * s.head_dim * static_cast<double>(s.queries * s.keys);
   const int repeats = std::clamp(static_cast<int>(4e10 / flops), 5, 400);
-  std::vector<double> seconds;
+  std::vector<double> seconds, busy;
   for (int i = 0; i <= repeats; ++i) {
+    gang.TakeBusy();
     const auto begin = std::chrono::steady_clock::now();
     if (backend.run(state, prepared.handle, &exec, &args, &error) != UNETD_OK) {
       std::printf("%-7s failed: %s\n", name, error.text);
       break;
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    if (i > 0) seconds.push_back(took.count());  // the first one warms
+    if (i == 0) continue;  // the first one warms
+    seconds.push_back(took.count());
+    busy.push_back(gang.TakeBusy() / gang.abi()->threads);
   }
   backend.release(state, prepared.handle);
   if (seconds.empty()) return;
   std::sort(seconds.begin(), seconds.end());
+  std::sort(busy.begin(), busy.end());
   const double median = seconds[seconds.size() / 2];
+  const auto rate = [&](double time) { return flops / time * 1e-9; };
   std::printf(
-      "%-7s heads %2u  Q %4llu  K %4llu  D %3u: %6.1f GFLOP/s best, %6.1f median (%.3f ms)\n", name,
-      s.heads, static_cast<unsigned long long>(s.queries), static_cast<unsigned long long>(s.keys),
-      s.head_dim, flops / seconds[0] * 1e-9, flops / median * 1e-9, median * 1e3);
+      "%-7s heads %2u  Q %4llu  K %4llu  D %3u: %6.1f GFLOP/s best, %6.1f median (%.3f ms); busy: "
+      "%6.1f best, %6.1f median\n",
+      name, s.heads, static_cast<unsigned long long>(s.queries),
+      static_cast<unsigned long long>(s.keys), s.head_dim, rate(seconds[0]), rate(median),
+      median * 1e3, rate(busy[0]), rate(busy[busy.size() / 2]));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   void* library =
-      dlopen(argc > 4 ? argv[4] : UNETD_BUILD_DIR "/lib/unetd/cpu.so", RTLD_NOW | RTLD_LOCAL);
+      dlopen(argc > 5 ? argv[5] : UNETD_BUILD_DIR "/lib/unetd/cpu.so", RTLD_NOW | RTLD_LOCAL);
   void* symbol = library == nullptr ? nullptr : dlsym(library, UNETD_BACKEND_ENTRY);
   if (symbol == nullptr) {
     std::fprintf(stderr, "%s\n", dlerror());
     return 1;
   }
   const unetd_backend& backend = *reinterpret_cast<unetd_backend_entry_fn>(symbol)();
-  const Gang gang(argc > 1 ? static_cast<uint32_t>(std::max(1, std::atoi(argv[1]))) : 2);
+  SpinGang gang(argc > 1 ? static_cast<uint32_t>(std::max(1, std::atoi(argv[1]))) : 2);
   const unetd_host host = {sizeof(host), 0, [](int32_t, const char*) {}};
-  const unetd_option option = {"isa", argc > 2 ? argv[2] : ""};
+  const unetd_option option = {"isa", argc > 2 ? argv[2] : "auto"};
+  const bool bf16 = argc > 4 && std::strcmp(argv[4], "bf16") == 0;
   unetd_error error{};
   void* state = nullptr;
-  if (backend.open(&host, &option, argc > 2 ? 1 : 0, &state, &error) != UNETD_OK) {
+  if (backend.open(&host, &option, 1, &state, &error) != UNETD_OK) {
     std::fprintf(stderr, "%s\n", error.text);
     return 1;
   }
-  std::printf("%s, %u threads, isa %s\n", CpuModel().c_str(), gang.abi()->threads,
-              argc > 2 ? argv[2] : "best");
+  std::printf("%s, %u threads, isa %s, %s\n", CpuModel().c_str(), gang.abi()->threads, option.value,
+              bf16 ? "bf16" : "f32");
   const std::pair<uint32_t, const char*> algorithms[] = {{UNETD_ATTENTION_SDPA, "sdpa"},
                                                          {UNETD_ATTENTION_MATH, "math"},
                                                          {UNETD_ATTENTION_SLICED, "sliced"}};
@@ -227,7 +184,9 @@ int main(int argc, char** argv) {
                           {8, 160, 256, 77},   {10, 64, 4096, 4096}};
   for (const auto& [algorithm, name] : algorithms) {
     if (argc > 3 && std::strcmp(argv[3], name) != 0) continue;
-    for (const Shape& shape : shapes) Time(backend, state, gang, algorithm, name, shape);
+    for (const Shape& shape : shapes) {
+      Time(backend, state, gang, algorithm, name, bf16 ? UNETD_DTYPE_BF16 : UNETD_DTYPE_F32, shape);
+    }
   }
   backend.close(state);
   return 0;

@@ -2,7 +2,7 @@
 // weights (every run takes another copy), against the FMA peak that the same threads reach just
 // before.
 //   bench_cpu_kernels [--threads N] [--rows N] [--runs N] [--cold MIB] [--only TEXT]
-//                     [--isa auto|avx2|avx512] [--conv auto|direct] [--dtype f32|f16|bf16]
+//                     [--isa auto|avx2|avx512] [--conv auto|direct|winograd] [--dtype f32|f16|bf16]
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct Flags {
   uint64_t cold_mib = 256;  // of weight copies, well beyond any cache
   int32_t dtype = UNETD_DTYPE_F32;
   std::string isa = "auto";
-  std::string conv = "auto";
+  uint32_t conv = UNETD_CONV_AUTO;
   std::string only;
 };
 
@@ -60,7 +60,8 @@ unetd_op_desc Desc(uint32_t kind, int32_t dtype) {
   desc.struct_size = sizeof(desc);
   desc.kind = kind;
   desc.weight_dtype = dtype;
-  desc.compute_dtype = desc.sum_dtype = UNETD_DTYPE_F32;
+  desc.sum_dtype = UNETD_DTYPE_F32;
+  desc.compute_dtype = dtype == UNETD_DTYPE_BF16 ? dtype : UNETD_DTYPE_F32;  // as the host asks
   return desc;
 }
 
@@ -74,8 +75,8 @@ Shape Conv(uint32_t in, uint32_t out, uint32_t side, uint32_t kernel, uint32_t s
   shape.desc = Desc(UNETD_OP_CONV2D, dtype);
   shape.desc.args[UNETD_ARG_SRC0] = View(side * side, in, dtype);
   shape.desc.args[UNETD_ARG_DST] = View(out_side * out_side, out, dtype);
-  shape.desc.u.conv2d = {side, side, out_side, out_side, kernel, kernel, stride, pad,
-                         pad,  pad,  pad,      0,        0,      1,      0,      1.0f};
+  shape.desc.u.conv2d = {side, side, out_side, out_side, kernel, kernel, stride, pad, pad, pad,
+                         pad,  0,    0,        1,        0,      1.0f,   0,      0,   0};
   shape.weights = {{out, in, kernel, kernel}, {out}};
   shape.flops = 2.0 * out_side * out_side * in * out * kernel * kernel;
   return shape;
@@ -265,8 +266,10 @@ Flags ParseFlags(int argc, char** argv) {
       flags.cold_mib = static_cast<uint64_t>(std::max(0, std::atoi(value.c_str())));
     } else if (key == "--isa") {
       flags.isa = value;
-    } else if (key == "--conv") {
-      flags.conv = value;
+    } else if (key == "--conv" && (value == "auto" || value == "direct" || value == "winograd")) {
+      flags.conv = value == "auto"     ? UNETD_CONV_AUTO
+                   : value == "direct" ? UNETD_CONV_DIRECT
+                                       : UNETD_CONV_WINOGRAD;
     } else if (key == "--only") {
       flags.only = value;
     } else if (key == "--dtype" && (value == "f32" || value == "f16" || value == "bf16")) {
@@ -289,8 +292,8 @@ int main(int argc, char** argv) {
   const auto entry = reinterpret_cast<unetd_backend_entry_fn>(dlsym(library, UNETD_BACKEND_ENTRY));
   if (entry == nullptr) Die(dlerror());
   Plugin plugin = {entry(), nullptr, {}};
-  const unetd_option options[] = {{"isa", flags.isa.c_str()}, {"conv", flags.conv.c_str()}};
-  plugin.Check(plugin.table->open(nullptr, options, 2, &plugin.state, &plugin.error), "open");
+  const unetd_option options[] = {{"isa", flags.isa.c_str()}};
+  plugin.Check(plugin.table->open(nullptr, options, 1, &plugin.state, &plugin.error), "open");
   unetd_backend_info info = {};
   info.struct_size = sizeof(info);
   plugin.Check(plugin.table->describe(plugin.state, &info, &plugin.error), "describe");
@@ -299,8 +302,9 @@ int main(int argc, char** argv) {
     const bool avx512 = std::string(info.device).find("avx512") != std::string::npos;
     std::printf("%s, %u threads, %u rows; FMA peak %.1f GFLOP/s\n", info.device, flags.threads,
                 flags.rows, MeasurePeak(&gang, avx512));
-    for (const Shape& shape : Shapes(flags.dtype)) {
+    for (Shape& shape : Shapes(flags.dtype)) {
       if (shape.name.find(flags.only) == std::string::npos) continue;
+      if (shape.desc.kind == UNETD_OP_CONV2D) shape.desc.u.conv2d.algorithm = flags.conv;
       Time(&plugin, &gang, flags, shape, MeasurePeak(&gang, avx512));
     }
   }
