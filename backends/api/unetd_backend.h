@@ -1,4 +1,4 @@
-/* The backend ABI of unetd, version 1.0 (C11).
+/* The backend ABI of unetd, version 1.1 (C11).
  *
  * A backend is a shared library that exports one symbol, UNETD_BACKEND_ENTRY, a function that
  * returns a table (unetd_backend). The host checks struct_size, abi_major and the required entries
@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 #define UNETD_ABI_MAJOR 1
-#define UNETD_ABI_MINOR 0
+#define UNETD_ABI_MINOR 1
 #define UNETD_BACKEND_ENTRY "unetd_backend_entry"
 #define UNETD_EXPORT __attribute__((visibility("default")))
 
@@ -120,6 +120,14 @@ enum {
       5 /* linear only: first half of the columns * gelu(second half); dst has half the columns */
 };
 
+/* How 3x3 convolutions are computed. Winograd's way is faster and needs up to four times the
+ * weights' bytes; where a backend does not have it, it sums directly. */
+enum {
+  UNETD_CONV_AUTO = 0, /* as pays: a fixed rule of the layer and its reference size */
+  UNETD_CONV_DIRECT = 1,
+  UNETD_CONV_WINOGRAD = 2
+};
+
 /* dst = (act(conv(resize(src)) + bias + row_bias) + residual) * out_scale.
  * Weights: [0] [out, in, kernel_h, kernel_w], [1] bias [out] if has_bias. */
 typedef struct unetd_conv2d {
@@ -131,6 +139,11 @@ typedef struct unetd_conv2d {
   uint32_t has_bias;
   uint32_t activation;
   float out_scale;
+  /* Since 1.1; zeros before. */
+  uint32_t algorithm;
+  /* The output size that the choice goes by: this layer's at the model's largest declared shape, so
+   * that a weight has one packing whatever sizes are served. Both 0: out_h and out_w. */
+  uint32_t reference_h, reference_w;
 } unetd_conv2d;
 
 /* dst = (act(src * W^T + bias + row_bias) + residual) * out_scale. Weights: [0..segments-1]
@@ -239,7 +252,9 @@ typedef struct unetd_op_desc {
   uint32_t struct_size;
   uint32_t kind;
   int32_t weight_dtype;  /* how packed weights are stored */
-  int32_t compute_dtype; /* products */
+  int32_t compute_dtype; /* products: what their factors may be rounded to. BF16 for convolution,
+                            linear and attention of a bfloat16 model, where float32 will do, too;
+                            else F32 */
   int32_t sum_dtype;     /* accumulators */
   uint32_t reserved;
   unetd_view args[UNETD_ARG_COUNT];

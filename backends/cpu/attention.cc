@@ -133,7 +133,7 @@ uint32_t MaskKind(const unetd_view& mask) { return !Present(mask) ? 0 : mask.tok
 
 const OpEntry kAttentionOp = {UNETD_OP_ATTENTION, "attention", Supports, nullptr, nullptr, Make};
 
-AttentionShape ShapeOf(const unetd_op_desc& desc, uint32_t panel) {
+AttentionShape ShapeOf(const unetd_op_desc& desc, uint32_t panel, bool pairs) {
   const unetd_attention& a = desc.u.attention;
   const unetd_view& query = desc.args[UNETD_ARG_SRC0];
   const unetd_view& key = desc.args[UNETD_ARG_KEY];
@@ -165,13 +165,22 @@ AttentionShape ShapeOf(const unetd_op_desc& desc, uint32_t panel) {
   }
   shape.query_block = block;
 
-  // Blocks of about 64 keys and as equal as can be: 77 keys are one block, 4096 are 64.
-  const uint64_t blocks = std::max<uint64_t>(1, (shape.keys + 32) / 64);
+  // Blocks of about 64 keys, or pairs of them, and as equal as can be: 77 keys are one block, 4096
+  // are 64 or 32.
+  const uint64_t most = pairs ? 128 : 64;
+  const uint64_t blocks = std::max<uint64_t>(1, (shape.keys + most / 2) / most);
   shape.key_block = (shape.keys + blocks - 1) / blocks;
   // Rows far apart cost more than a copy only where they are short.
   const bool pack = a.head_dim <= 64;
-  shape.pack_keys = pack || key.dtype != UNETD_DTYPE_F32;
-  shape.pack_values = pack || value.dtype != UNETD_DTYPE_F32;
+  if (pairs) {
+    // A pair's two halves lie together already, but an odd row's last would reach into what
+    // follows.
+    shape.pack_keys = pack || a.head_dim % 2 != 0 || key.stride % 2 != 0;
+    shape.pack_values = true;
+  } else {
+    shape.pack_keys = pack || key.dtype != UNETD_DTYPE_F32;
+    shape.pack_values = pack || value.dtype != UNETD_DTYPE_F32;
+  }
 
   uint64_t at = 0;
   const auto room = [&at](uint64_t floats) {

@@ -8,8 +8,8 @@
 namespace unetd::cpu {
 
 // The descriptor as the kernels want it, cut into blocks by a rule of the descriptor and the
-// instruction set alone.
-AttentionShape ShapeOf(const unetd_op_desc& desc, uint32_t panel);
+// instruction set alone. `pairs`: for the kernels that multiply bfloat16.
+AttentionShape ShapeOf(const unetd_op_desc& desc, uint32_t panel, bool pairs);
 
 // One head of one row.
 AttentionHead HeadOf(const unetd_op_desc& desc, const unetd_exec& exec, const unetd_args& args,

@@ -69,16 +69,19 @@ UNETD_SIMD MaskBlock BringMask(const AttentionShape& shape, const AttentionHead&
   return {room, kPanel};
 }
 
-// scores += mask, rows of `width` lanes; `highest` is raised.
-UNETD_SIMD void AddMask(const MaskBlock& mask, uint64_t count, float* scores, int width,
-                        Panel* highest) {
+// scores = scores * scale + mask, rows of `width` lanes; `highest` is raised. Scores that come
+// scaled are left so.
+template <bool kScaled>
+UNETD_SIMD void AddMask(const MaskBlock& mask, float scale, uint64_t count, float* scores,
+                        int width, Panel* highest) {
   for (uint64_t j = 0; j < count; ++j, scores += width) {
     UNETD_EACH_VEC(n) {
       const int lanes = LanesOf(width, n);
       if (lanes == 0) continue;
       const Vec add =
           mask.step == 0 ? Set1(mask.data[j]) : Load(mask.data + j * kPanel + n * kLanes);
-      const Vec s = LoadPart(scores + n * kLanes, lanes) + add;
+      Vec s = LoadPart(scores + n * kLanes, lanes);
+      s = kScaled ? s + add : Fma(s, Set1(scale), add);
       StorePart(scores + n * kLanes, s, lanes);
       highest->v[n] = Max(highest->v[n], s);
     }

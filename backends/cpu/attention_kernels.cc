@@ -1,130 +1,50 @@
-// Attention's two ways through a block of queries: sdpa looks at the softmax once a block of keys
-// and corrects what it has when a maximum rises; math has all the scores first.
+// Attention with float32 products, in two ways through a block of queries: sdpa looks at the
+// softmax once a block of keys and corrects what it has when a maximum rises; math has all the
+// scores first.
 #include "backends/cpu/attention_kernels.h"
 
-#include "backends/cpu/attention_blocks.h"
+#include "backends/cpu/attention_online.h"
 
 namespace unetd::cpu::UNETD_ISA {
 namespace {
 
-const float kInfinity = __builtin_inff();
+struct FloatProducts {
+  static constexpr bool kScaled = true;  // by the queries
 
-// In a lane whose keys are all masked away (-inf) so far, the maximum is taken as 0: weights come
-// out 0, not NaN.
-UNETD_SIMD Panel Finite(const Panel& highest) {
-  Panel x;
-  UNETD_EACH_VEC(n) { x.v[n] = Select(Less(Set1(-kInfinity), highest.v[n]), highest.v[n], Zero()); }
-  return x;
-}
-
-// What has been summed with an older maximum is brought to the new one; a lane whose maximum stays
-// is multiplied by 1.
-template <bool kMasked>
-UNETD_SIMD void Rescale(const Panel& from, const Panel& to, uint32_t depth, float* out,
+  static Rows BringKeys(const AttentionShape& shape, const AttentionHead& head, uint64_t first,
+                        uint64_t count, float* scratch) {
+    return BringRows(head.key, shape.key_dtype, shape.key_stride, first, count, shape.head_dim,
+                     shape.pack_keys, scratch + shape.keys_at);
+  }
+  static Rows BringValues(const AttentionShape& shape, const AttentionHead& head, uint64_t first,
+                          uint64_t count, float* scratch) {
+    return BringRows(head.value, shape.value_dtype, shape.value_stride, first, count,
+                     shape.head_dim, shape.pack_values, scratch + shape.values_at);
+  }
+  static void BringQueries(const AttentionShape& shape, const AttentionHead& head, uint64_t first,
+                           int width, float* queries) {
+    unetd::cpu::UNETD_ISA::BringQueries(shape, head, first, width, queries);
+  }
+  UNETD_SIMD void Scores(const AttentionShape& shape, const Rows& keys, uint64_t count,
+                         const float* queries, float* scores, int width, Panel* highest) {
+    unetd::cpu::UNETD_ISA::Scores(keys.data, keys.stride, count, queries, shape.head_dim, scores,
+                                  width, highest);
+  }
+  template <bool kMasked>
+  static float Log2PerScore(const AttentionShape&) {
+    return kMasked ? kLog2E : 1.0f;
+  }
+  template <bool kMasked>
+  UNETD_SIMD void Weigh(const AttentionShape&, float* scores, uint64_t count, const Panel& highest,
                         Panel* sum) {
-  Panel factor;
-  UNETD_EACH_VEC(n) {
-    const Vec x = from.v[n] - to.v[n];
-    factor.v[n] = Exp2(kMasked ? x * Set1(kLog2E) : x);
-    sum->v[n] = sum->v[n] * factor.v[n];
+    unetd::cpu::UNETD_ISA::Weigh<kMasked>(scores, kPanel, count, highest, scores, sum);
   }
-  for (uint32_t d = 0; d < depth; ++d) {
-    float* row = out + d * kPanel;
-    UNETD_EACH_VEC(n) Store(row + n * kLanes, Load(row + n * kLanes) * factor.v[n]);
+  UNETD_SIMD void AddValues(const AttentionShape& shape, const Rows& values, uint64_t count,
+                            const float* weights, float* out) {
+    unetd::cpu::UNETD_ISA::AddValues(values.data, values.stride, count, weights, shape.head_dim,
+                                     out);
   }
-}
-
-// One panel of queries on its way through the blocks of keys.
-struct State {
-  float* queries;  // [head_dim][kPanel]
-  float* out;      // [head_dim][kPanel]
-  float* highest;  // [kPanel]
-  float* sum;      // [kPanel]
-  uint64_t first;  // its first query
-  int width;       // queries in it
 };
-UNETD_SIMD State StateOf(const AttentionShape& shape, float* scratch, uint64_t first,
-                         uint64_t count, uint64_t panel) {
-  const uint64_t floats = uint64_t{shape.head_dim} * kPanel;
-  return {scratch + shape.queries_at + panel * floats,
-          scratch + shape.out_at + panel * floats,
-          scratch + shape.max_at + panel * kPanel,
-          scratch + shape.sum_at + panel * kPanel,
-          first + panel * kPanel,
-          AtMost(count - panel * kPanel, kPanel)};
-}
-UNETD_SIMD void Begin(const AttentionShape& shape, const AttentionHead& head, const State& state) {
-  BringQueries(shape, head, state.first, state.width, state.queries);
-  __builtin_memset(state.out, 0, sizeof(float) * kPanel * shape.head_dim);
-  UNETD_EACH_VEC(n) {
-    Store(state.highest + n * kLanes, Set1(-kInfinity));
-    Store(state.sum + n * kLanes, Zero());
-  }
-}
-UNETD_SIMD uint64_t KeysFrom(const AttentionShape& shape, uint64_t key) {
-  return key + shape.key_block < shape.keys ? shape.key_block : shape.keys - key;
-}
-
-template <bool kMasked>
-void Sdpa(const AttentionShape& shape, const AttentionHead& head, uint64_t first, uint64_t count,
-          float* scratch) {
-  const uint32_t depth = shape.head_dim;
-  const uint64_t panels = (count + kPanel - 1) / kPanel;
-  float* scores = scratch + shape.scores_at;
-  for (uint64_t key = 0; key < shape.keys; key += shape.key_block) {
-    const uint64_t keys = KeysFrom(shape, key), next = key + keys;
-    const uint64_t coming = next < shape.keys ? KeysFrom(shape, next) : 0;
-    const Rows k = BringRows(head.key, shape.key_dtype, shape.key_stride, key, keys, depth,
-                             shape.pack_keys, scratch + shape.keys_at);
-    const Rows v = BringRows(head.value, shape.value_dtype, shape.value_stride, key, keys, depth,
-                             shape.pack_values, scratch + shape.values_at);
-    for (uint64_t p = 0; p < panels; ++p) {
-      const State state = StateOf(shape, scratch, first, count, p);
-      if (key == 0) Begin(shape, head, state);
-      const uint64_t from = next + coming * p / panels, to = next + coming * (p + 1) / panels;
-      PrefetchHead(head.key, shape.key_dtype, shape.key_stride, depth, from, to);
-      PrefetchHead(head.value, shape.value_dtype, shape.value_stride, depth, from, to);
-
-      if (key == 0 && p + 1 < panels) {
-        const State after = StateOf(shape, scratch, first, count, p + 1);
-        PrefetchHead(head.query, shape.query_dtype, shape.query_stride, depth, after.first,
-                     after.first + static_cast<uint64_t>(after.width));
-      }
-      if (next == shape.keys) {
-        PrefetchHead(head.dst, shape.dst_dtype, shape.dst_stride, depth, state.first,
-                     state.first + static_cast<uint64_t>(state.width));
-      }
-
-      const Panel before = LoadPanel(state.highest);
-      Panel highest = before, unused = before;
-      Scores(k.data, k.stride, keys, state.queries, depth, scores, kPanel,
-             kMasked ? &unused : &highest);
-      if (kMasked) {
-        const MaskBlock mask =
-            BringMask(shape, head, state.first, state.width, key, keys, scratch + shape.mask_at);
-        AddMask(mask, keys, scores, kPanel, &highest);
-      }
-      Panel sum = LoadPanel(state.sum);
-      const Panel finite = Finite(highest);
-      bool rises = false;
-      UNETD_EACH_VEC(n) rises = rises || Any(Less(before.v[n], highest.v[n]));
-      if (rises) {
-        if (key != 0) Rescale<kMasked>(before, finite, depth, state.out, &sum);
-        StorePanel(state.highest, highest);
-      }
-      Weigh<kMasked>(scores, kPanel, keys, finite, scores, &sum);
-      StorePanel(state.sum, sum);
-      AddValues(v.data, v.stride, keys, scores, depth, state.out);
-      if (next == shape.keys) {
-        // Where no key at all had a weight the result is 0, as torch's.
-        UNETD_EACH_VEC(n) {
-          sum.v[n] = Select(Less(Zero(), sum.v[n]), sum.v[n], sum.v[n] + Set1(1.0f));
-        }
-        Finish(shape, head, state.first, state.width, state.out, sum);
-      }
-    }
-  }
-}
 
 template <bool kMasked>
 void Math(const AttentionShape& shape, const AttentionHead& head, uint64_t first, uint64_t count,
@@ -141,7 +61,7 @@ void Math(const AttentionShape& shape, const AttentionHead& head, uint64_t first
                              shape.pack_keys, scratch + shape.keys_at);
     for (uint64_t p = 0; p < panels; ++p) {
       const State state = StateOf(shape, scratch, first, count, p);
-      if (key == 0) Begin(shape, head, state);
+      if (key == 0) Begin<FloatProducts>(shape, head, state);
       float* block = block_of(state, key);
       Panel highest = LoadPanel(state.highest), unused = highest;
       Scores(k.data, k.stride, keys, state.queries, depth, block, state.width,
@@ -149,7 +69,7 @@ void Math(const AttentionShape& shape, const AttentionHead& head, uint64_t first
       if (kMasked) {
         const MaskBlock mask =
             BringMask(shape, head, state.first, state.width, key, keys, scratch + shape.mask_at);
-        AddMask(mask, keys, block, state.width, &highest);
+        AddMask<true>(mask, shape.scale, keys, block, state.width, &highest);
       }
       StorePanel(state.highest, highest);
     }
@@ -172,15 +92,6 @@ void Math(const AttentionShape& shape, const AttentionHead& head, uint64_t first
   }
 }
 
-void RunSdpa(const AttentionShape& shape, const AttentionHead& head, uint64_t first, uint64_t count,
-             float* scratch) {
-  if (shape.mask != 0) {
-    Sdpa<true>(shape, head, first, count, scratch);
-  } else {
-    Sdpa<false>(shape, head, first, count, scratch);
-  }
-}
-
 void RunMath(const AttentionShape& shape, const AttentionHead& head, uint64_t first, uint64_t count,
              float* scores, float* scratch) {
   if (shape.mask != 0) {
@@ -192,6 +103,6 @@ void RunMath(const AttentionShape& shape, const AttentionHead& head, uint64_t fi
 
 }  // namespace
 
-const AttentionKernels kAttentionKernels = {kPanel, RunSdpa, RunMath};
+const AttentionKernels kAttentionKernels = {kPanel, RunSdpa<FloatProducts>, RunMath};
 
 }  // namespace unetd::cpu::UNETD_ISA

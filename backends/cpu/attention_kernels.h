@@ -21,6 +21,7 @@ struct AttentionShape {
   uint64_t key_block;    // keys between two looks at the softmax
   bool pack_keys, pack_values;
 
+  // As the float32 kernels lay them out; pairs of bfloat16 take no more.
   uint64_t queries_at;          // [query_block / panel][head_dim][panel], scaled
   uint64_t out_at;              // the same shape: sums of p * v
   uint64_t scores_at;           // [key_block][panel]
@@ -56,6 +57,9 @@ namespace avx2 {
 extern const AttentionKernels kAttentionKernels;
 }
 namespace avx512 {
+extern const AttentionKernels kAttentionKernels;
+}
+namespace avx512_bf16 {  // sdpa of bfloat16 alone
 extern const AttentionKernels kAttentionKernels;
 }
 

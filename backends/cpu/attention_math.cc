@@ -13,7 +13,7 @@ class Math : public Kernel {
   Math(const unetd_op_desc& desc, const Isa& isa)
       : desc_(desc),
         kernels_(isa.Pick(&avx2::kAttentionKernels, &avx512::kAttentionKernels)),
-        shape_(ShapeOf(desc, kernels_->panel)),
+        shape_(ShapeOf(desc, kernels_->panel, false)),
         blocks_{shape_.queries, shape_.query_block},
         slice_(desc.u.attention.algorithm == UNETD_ATTENTION_SLICED ? desc.u.attention.slice_size
                                                                     : desc.u.attention.heads) {

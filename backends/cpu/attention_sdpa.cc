@@ -8,15 +8,18 @@
 namespace unetd::cpu {
 namespace {
 
+constexpr uint32_t kFactors = Bit(UNETD_ARG_SRC0) | Bit(UNETD_ARG_KEY) | Bit(UNETD_ARG_VALUE);
+
 class Sdpa : public Kernel {
  public:
-  Sdpa(const unetd_op_desc& desc, const Isa& isa)
+  Sdpa(const unetd_op_desc& desc, const Isa& isa, bool pairs)
       : desc_(desc),
-        kernels_(isa.Pick(&avx2::kAttentionKernels, &avx512::kAttentionKernels)),
-        shape_(ShapeOf(desc, kernels_->panel)),
+        kernels_(pairs ? &avx512_bf16::kAttentionKernels
+                       : isa.Pick(&avx2::kAttentionKernels, &avx512::kAttentionKernels)),
+        shape_(ShapeOf(desc, kernels_->panel, pairs)),
         blocks_{shape_.queries, shape_.query_block} {
     thread_workspace_bytes = shape_.floats * sizeof(float);
-    description = std::string("sdpa ") + isa.name() + ": online softmax, " +
+    description = std::string("sdpa ") + isa.name(pairs) + ": online softmax, " +
                   std::to_string(shape_.query_block) + " queries x " +
                   std::to_string(shape_.key_block) + " keys";
   }
@@ -44,7 +47,7 @@ class Sdpa : public Kernel {
 }  // namespace
 
 Answer MakeSdpa(const unetd_op_desc& desc, const Isa& isa, std::unique_ptr<Kernel>* kernel) {
-  *kernel = std::make_unique<Sdpa>(desc, isa);
+  *kernel = std::make_unique<Sdpa>(desc, isa, MultipliesBF16(desc, isa, kFactors));
   return Ok();
 }
 

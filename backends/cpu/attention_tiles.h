@@ -1,9 +1,12 @@
 // The pieces of attention's kernels. Lanes are queries: a panel of kPanel queries is held
 // transposed ([head_dim][kPanel]), so that the scores of one key against the panel are a dot
-// product a lane, and the softmax needs no step across lanes. For x_kernels.cc files only.
+// product a lane, and the softmax needs no step across lanes. Sums are of floats, or of BF16Pairs:
+// then two neighbours of a sum, of head_dim or of keys, lie in one 32-bit lane. For x_kernels.cc
+// files only.
 #pragma once
 
 #include "backends/cpu/attention_kernels.h"
+#include "backends/cpu/simd_pairs.h"
 #include "backends/cpu/typed_rows.h"
 
 namespace unetd::cpu::UNETD_ISA {
@@ -36,9 +39,9 @@ UNETD_SIMD void StorePanel(float* p, const Panel& x) {
 }
 
 // scores[r][lane] = sum over d of keys[r][d] * queries[d][lane], for `width` lanes of rows that are
-// `width` long.
-template <int R>
-UNETD_SIMD void ScoreRows(const float* keys, uint64_t stride, const float* queries, uint32_t depth,
+// `width` long. Item: float or BF16Pair.
+template <int R, typename Item>
+UNETD_SIMD void ScoreRows(const Item* keys, uint64_t stride, const Item* queries, uint32_t depth,
                           float* scores, int width, Panel* highest) {
   Vec sum[R][kPanelVecs];
 #pragma GCC unroll 16
@@ -46,11 +49,12 @@ UNETD_SIMD void ScoreRows(const float* keys, uint64_t stride, const float* queri
     UNETD_EACH_VEC(n) sum[r][n] = Zero();
   }
   for (uint32_t d = 0; d < depth; ++d) {
-    const Panel q = LoadPanel(queries + d * kPanel);
+    decltype(Load(queries)) q[kPanelVecs];
+    UNETD_EACH_VEC(n) q[n] = Load(queries + d * kPanel + n * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Vec key = Set1(keys[r * stride + d]);
-      UNETD_EACH_VEC(n) sum[r][n] = Fma(key, q.v[n], sum[r][n]);
+      const auto key = Set1(keys[r * stride + d]);
+      UNETD_EACH_VEC(n) sum[r][n] = Fma(key, q[n], sum[r][n]);
     }
   }
 #pragma GCC unroll 16
@@ -68,8 +72,8 @@ UNETD_SIMD void ScoreRows(const float* keys, uint64_t stride, const float* queri
 }
 
 // out[r][lane] += sum over j of values[j][r] * weights[j][lane]; values' rows are `stride` apart.
-template <int R>
-UNETD_SIMD void OutRows(const float* values, uint64_t stride, const float* weights, uint64_t count,
+template <int R, typename Item>
+UNETD_SIMD void OutRows(const Item* values, uint64_t stride, const Item* weights, uint64_t count,
                         float* out) {
   Vec sum[R][kPanelVecs];
 #pragma GCC unroll 16
@@ -77,11 +81,12 @@ UNETD_SIMD void OutRows(const float* values, uint64_t stride, const float* weigh
     UNETD_EACH_VEC(n) sum[r][n] = Load(out + r * kPanel + n * kLanes);
   }
   for (uint64_t j = 0; j < count; ++j) {
-    const Panel p = LoadPanel(weights + j * kPanel);
+    decltype(Load(weights)) p[kPanelVecs];
+    UNETD_EACH_VEC(n) p[n] = Load(weights + j * kPanel + n * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Vec value = Set1(values[j * stride + r]);
-      UNETD_EACH_VEC(n) sum[r][n] = Fma(value, p.v[n], sum[r][n]);
+      const auto value = Set1(values[j * stride + r]);
+      UNETD_EACH_VEC(n) sum[r][n] = Fma(value, p[n], sum[r][n]);
     }
   }
 #pragma GCC unroll 16
@@ -90,8 +95,8 @@ UNETD_SIMD void OutRows(const float* values, uint64_t stride, const float* weigh
   }
 }
 
-template <int R>
-void ScoreTile(int rows, const float* keys, uint64_t stride, const float* queries, uint32_t depth,
+template <int R, typename Item>
+void ScoreTile(int rows, const Item* keys, uint64_t stride, const Item* queries, uint32_t depth,
                float* scores, int width, Panel* highest) {
   if (rows == R) {
     ScoreRows<R>(keys, stride, queries, depth, scores, width, highest);
@@ -99,8 +104,8 @@ void ScoreTile(int rows, const float* keys, uint64_t stride, const float* querie
     ScoreTile<R - 1>(rows, keys, stride, queries, depth, scores, width, highest);
   }
 }
-template <int R>
-void OutTile(int rows, const float* values, uint64_t stride, const float* weights, uint64_t count,
+template <int R, typename Item>
+void OutTile(int rows, const Item* values, uint64_t stride, const Item* weights, uint64_t count,
              float* out) {
   if (rows == R) {
     OutRows<R>(values, stride, weights, count, out);
@@ -110,7 +115,9 @@ void OutTile(int rows, const float* values, uint64_t stride, const float* weight
 }
 
 // All keys of a block against one panel; `highest` is raised to the largest score of each lane.
-UNETD_SIMD void Scores(const float* keys, uint64_t stride, uint64_t count, const float* queries,
+// Strides and `depth` (head_dim) are counted in Items.
+template <typename Item>
+UNETD_SIMD void Scores(const Item* keys, uint64_t stride, uint64_t count, const Item* queries,
                        uint32_t depth, float* scores, int width, Panel* highest) {
   const uint64_t tiles = (count + kTile - 1) / kTile;
   for (uint64_t t = 0; t < tiles; ++t) {
@@ -119,8 +126,10 @@ UNETD_SIMD void Scores(const float* keys, uint64_t stride, uint64_t count, const
                      scores + begin * static_cast<uint64_t>(width), width, highest);
   }
 }
-UNETD_SIMD void AddValues(const float* values, uint64_t stride, uint64_t count,
-                          const float* weights, uint32_t depth, float* out) {
+// `count` is counted in Items, `depth` is head_dim.
+template <typename Item>
+UNETD_SIMD void AddValues(const Item* values, uint64_t stride, uint64_t count, const Item* weights,
+                          uint32_t depth, float* out) {
   const uint32_t tiles = (depth + kTile - 1) / kTile;
   for (uint32_t t = 0; t < tiles; ++t) {
     const uint64_t begin = uint64_t{depth} * t / tiles, end = uint64_t{depth} * (t + 1) / tiles;

@@ -28,7 +28,7 @@ Answer CheckGeometry(const unetd_op_desc& desc) {
   const unetd_conv2d& conv = desc.u.conv2d;
   for (const uint32_t side :
        {conv.in_h, conv.in_w, conv.out_h, conv.out_w, conv.pad_top, conv.pad_left, conv.pad_bottom,
-        conv.pad_right, conv.resize_h, conv.resize_w}) {
+        conv.pad_right, conv.resize_h, conv.resize_w, conv.reference_h, conv.reference_w}) {
     if (side > kMaxSide) return Unsupported("size " + std::to_string(side) + " is too large");
   }
   if (conv.in_h == 0 || conv.in_w == 0) {
@@ -44,6 +44,9 @@ Answer CheckGeometry(const unetd_op_desc& desc) {
   }
   if ((conv.resize_h == 0) != (conv.resize_w == 0)) {
     return Unsupported("resize is " + Size(conv.resize_h, conv.resize_w));
+  }
+  if ((conv.reference_h == 0) != (conv.reference_w == 0)) {
+    return Unsupported("reference size is " + Size(conv.reference_h, conv.reference_w));
   }
   const uint32_t h = conv.resize_h != 0 ? conv.resize_h : conv.in_h;
   const uint32_t w = conv.resize_w != 0 ? conv.resize_w : conv.in_w;
@@ -80,17 +83,31 @@ Answer Supports(const unetd_op_desc& desc, const Isa&) {
                        " is not served by conv2d, expected none, silu, gelu, mish or relu");
   }
   if (!std::isfinite(conv.out_scale)) return Unsupported("out_scale is not finite");
+  if (conv.algorithm > UNETD_CONV_WINOGRAD) {
+    return Unsupported("algorithm is " + std::to_string(conv.algorithm) +
+                       ", expected 0 (auto), 1 (direct) or 2 (winograd)");
+  }
   return Ok();
+}
+
+// The direct sum's weights.
+PackShape MatrixShape(const unetd_op_desc& desc, const Isa& isa) {
+  PackShape shape = {};
+  shape.packed_dtype = desc.weight_dtype;
+  shape.bf16_pairs = MultipliesPairs(desc, isa);
+  shape.rows = desc.args[UNETD_ARG_DST].channels;
+  shape.channels = static_cast<uint32_t>(SourceChannels(desc));
+  shape.taps = desc.u.conv2d.kernel_h * desc.u.conv2d.kernel_w;
+  return shape;
 }
 
 Answer PackRecipe(const unetd_op_desc& desc, const Isa& isa, uint32_t weight,
                   unetd_recipe* recipe) {
   const unetd_conv2d& conv = desc.u.conv2d;
   const uint32_t out = desc.args[UNETD_ARG_DST].channels;
-  if (weight == 0 && WinogradSize(desc, isa) != 0) return WinogradRecipe(desc, isa, recipe);
+  if (weight == 0 && WinogradSize(desc) != 0) return WinogradRecipe(desc, isa, recipe);
   if (weight == 0) {
-    return MatrixRecipe(isa, out, static_cast<uint32_t>(SourceChannels(desc)),
-                        conv.kernel_h * conv.kernel_w, false, desc.weight_dtype, recipe);
+    return MatrixRecipe(isa, MatrixShape(desc, isa), recipe);
   }
   if (weight == 1 && conv.has_bias != 0) return BiasRecipe(isa, out, false, recipe);
   return Invalid("conv2d has no weight " + std::to_string(weight));
@@ -103,9 +120,8 @@ Answer Pack(const PackJob& job) {
   if (job.weight == 0) {
     const uint64_t dims[] = {out, in, conv.kernel_h, conv.kernel_w};
     if (Answer a = CheckSource(job.source, "conv2d weight", 4, dims); !a.ok()) return a;
-    if (WinogradSize(job.desc, job.isa) != 0) return PackWinograd(job);
-    return PackMatrix(
-        job, {nullptr, 0, job.desc.weight_dtype, out, in, conv.kernel_h * conv.kernel_w, false});
+    if (WinogradSize(job.desc) != 0) return PackWinograd(job);
+    return PackMatrix(job, MatrixShape(job.desc, job.isa));
   }
   const uint64_t dims[] = {out};
   if (Answer a = CheckSource(job.source, "conv2d bias", 1, dims); !a.ok()) return a;
@@ -131,7 +147,7 @@ std::vector<int32_t> AxisMap(uint32_t in, uint32_t resized, uint32_t out, uint32
 
 Answer Make(const unetd_op_desc& desc, const Isa& isa, std::unique_ptr<Kernel>* kernel) {
   const unetd_conv2d& conv = desc.u.conv2d;
-  if (const uint32_t size = WinogradSize(desc, isa); size != 0) {
+  if (const uint32_t size = WinogradSize(desc); size != 0) {
     // Every padded coordinate that some tile reads.
     const auto lines = [&](uint32_t out) { return (out + size - 1) / size * size + 2; };
     *kernel = std::make_unique<WinogradKernel>(
@@ -153,7 +169,8 @@ Answer Make(const unetd_op_desc& desc, const Isa& isa, std::unique_ptr<Kernel>* 
     x_map =
         AxisMap(conv.in_w, conv.resize_w, conv.out_w, conv.kernel_w, conv.stride, conv.pad_left);
   }
-  *kernel = std::make_unique<GemmKernel>(isa, plan, std::move(y_map), std::move(x_map));
+  *kernel = std::make_unique<GemmKernel>(isa, MultipliesPairs(desc, isa), plan, std::move(y_map),
+                                         std::move(x_map));
   return Ok();
 }
 

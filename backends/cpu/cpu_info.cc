@@ -40,6 +40,7 @@ CpuInfo ReadCpuInfo() {
   info.avx512 = info.avx2 && __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512dq");
+  info.bf16 = info.avx512 && __builtin_cpu_supports("avx512bf16");
   return info;
 }
 

@@ -7,10 +7,15 @@
 namespace unetd::cpu {
 namespace {
 
-// Products that a task should hold at least (about 10 us), unless there is just less work.
-constexpr double kTaskProducts = 1 << 20;
+// Products that a task should hold at least (about 2 us), unless there is just less work.
+constexpr double kTaskProducts = 1 << 18;
 // Tasks wanted for each thread, so that dynamic claiming can even out a busy core.
 constexpr uint64_t kTasksPerThread = 4;
+// Weights that every task reads from L2.
+constexpr uint64_t kSmallWeights = 256 * 1024;
+
+constexpr uint32_t kSources =
+    Bit(UNETD_ARG_SRC0) | Bit(UNETD_ARG_SRC1) | Bit(UNETD_ARG_SRC2) | Bit(UNETD_ARG_SRC3);
 
 // Tokens of all rows of a run; keeps every product below 2^64.
 constexpr uint64_t kMaxTokens = uint64_t{1} << 31;
@@ -27,12 +32,17 @@ Cut CutTasks(const GemmPlan& plan, const GemmKernels& kernels, uint64_t m, uint3
   const uint64_t max_panels = kGemmMaxColumns / kernels.columns;
   Cut cut{CeilDiv(m, kGemmMaxRows), CeilDiv(plan.panels, max_panels)};
   const double products = 1.0 * m * plan.panels * kernels.columns * plan.k;
-  const uint64_t wanted = std::min<uint64_t>(threads * kTasksPerThread,
-                                             static_cast<uint64_t>(products / kTaskProducts) + 1);
-  // Columns are split before tokens: an extra block of columns gathers A again, which is cheap when
-  // there are few tokens, while fewer tokens would read the weights again.
+  uint64_t wanted = std::min<uint64_t>(threads * kTasksPerThread,
+                                       static_cast<uint64_t>(products / kTaskProducts) + 1);
+  if (wanted > threads) wanted -= wanted % threads;
+  // An extra block of columns gathers A again, which is cheap when there are few tokens; fewer
+  // tokens would read the weights again, which is cheap when those are few.
   if (cut.m_blocks * cut.panel_blocks < wanted) {
-    cut.panel_blocks = std::min<uint64_t>(plan.panels, CeilDiv(wanted, cut.m_blocks));
+    if (uint64_t{plan.k} * plan.panels * kernels.columns * sizeof(float) <= kSmallWeights) {
+      cut.m_blocks = std::min(CeilDiv(m, kernels.rows), CeilDiv(wanted, cut.panel_blocks));
+    } else {
+      cut.panel_blocks = std::min<uint64_t>(plan.panels, CeilDiv(wanted, cut.m_blocks));
+    }
   }
   // A number of tasks that threads share evenly.
   if (cut.m_blocks > 1) {
@@ -44,8 +54,6 @@ Cut CutTasks(const GemmPlan& plan, const GemmKernels& kernels, uint64_t m, uint3
 }  // namespace
 
 Answer CheckGemmArgs(const unetd_op_desc& desc) {
-  constexpr uint32_t kSources =
-      Bit(UNETD_ARG_SRC0) | Bit(UNETD_ARG_SRC1) | Bit(UNETD_ARG_SRC2) | Bit(UNETD_ARG_SRC3);
   constexpr uint32_t kAllowed =
       kSources | Bit(UNETD_ARG_RESIDUAL) | Bit(UNETD_ARG_ROW_BIAS) | Bit(UNETD_ARG_DST);
   if (Answer a = CheckArgs(desc, kAllowed, Bit(UNETD_ARG_SRC0) | Bit(UNETD_ARG_DST)); !a.ok()) {
@@ -138,8 +146,12 @@ void AddPart(const Isa& isa, uint32_t weight, int32_t bias, uint32_t rows, bool 
   plan->panels += panels;
 }
 
-uint32_t GemmKBlock(uint32_t k) {
-  return static_cast<uint32_t>(RoundUp(CeilDiv(k, CeilDiv(k, kGemmMaxK)), 16));
+bool MultipliesPairs(const unetd_op_desc& desc, const Isa& isa) {
+  return desc.weight_dtype == UNETD_DTYPE_BF16 && MultipliesBF16(desc, isa, kSources);
+}
+
+uint32_t GemmKBlock(uint32_t k, uint32_t step) {
+  return static_cast<uint32_t>(RoundUp(CeilDiv(k, CeilDiv(k, kGemmMaxSteps * step)), 16));
 }
 
 Answer CheckWeights(const GemmPlan& plan, const unetd_args& args) {
@@ -153,19 +165,20 @@ Answer CheckWeights(const GemmPlan& plan, const unetd_args& args) {
   return Ok();
 }
 
-GemmKernel::GemmKernel(const Isa& isa, GemmPlan plan, std::vector<int32_t> y_map,
+GemmKernel::GemmKernel(const Isa& isa, bool pairs, GemmPlan plan, std::vector<int32_t> y_map,
                        std::vector<int32_t> x_map)
-    : kernels_(*isa.Pick(&avx2::kGemmKernels, &avx512::kGemmKernels)),
+    : kernels_(pairs ? avx512_bf16::kGemmKernels
+                     : *isa.Pick(&avx2::kGemmKernels, &avx512::kGemmKernels)),
       plan_(plan),
       y_map_(std::move(y_map)),
       x_map_(std::move(x_map)) {
   plan_.y_map = y_map_.empty() ? nullptr : y_map_.data();
   plan_.x_map = x_map_.empty() ? nullptr : x_map_.data();
   plan_.k = plan_.channels * plan_.kernel_h * plan_.kernel_w;
-  plan_.k_block = GemmKBlock(plan_.k);
+  plan_.k_block = GemmKBlock(plan_.k, kernels_.step);
   thread_workspace_bytes = RoundUp(kernels_.workspace_bytes(plan_), 64);
   description = "packed gemm " + std::to_string(kernels_.rows) + "x" +
-                std::to_string(kernels_.columns) + " " + isa.name() +
+                std::to_string(kernels_.columns) + " " + isa.name(pairs) +
                 (plan_.y_map != nullptr ? ", gathered rows" : "");
 }
 

@@ -19,8 +19,13 @@ uint64_t SourceChannels(const unetd_op_desc& desc);
 // The plan's fields that come from the arguments: tokens, segments, epilogue.
 GemmPlan PlanFromArgs(const unetd_op_desc& desc, uint32_t activation, float out_scale);
 
-// How k is cut into blocks of equal size, by K alone: it decides how sums are rounded.
-uint32_t GemmKBlock(uint32_t k);
+// Whether products of sources and weights are of bfloat16, in pairs. It decides bits and how
+// weights are packed.
+bool MultipliesPairs(const unetd_op_desc& desc, const Isa& isa);
+
+// How k is cut into blocks of equal size, by K and the values of k a step alone: it decides how
+// sums are rounded.
+uint32_t GemmKBlock(uint32_t k, uint32_t step = 1);
 
 // Every part's weights are there.
 Answer CheckWeights(const GemmPlan& plan, const unetd_args& args);
@@ -33,7 +38,8 @@ class GemmKernel : public Kernel {
  public:
   // Maps may be empty (see GemmPlan). plan.channels and the kernel's size are set; k and its blocks
   // are set here.
-  GemmKernel(const Isa& isa, GemmPlan plan, std::vector<int32_t> y_map, std::vector<int32_t> x_map);
+  GemmKernel(const Isa& isa, bool pairs, GemmPlan plan, std::vector<int32_t> y_map,
+             std::vector<int32_t> x_map);
 
   Answer Run(const unetd_exec& exec, const unetd_args& args) const override;
 

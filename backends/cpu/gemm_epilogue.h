@@ -1,5 +1,5 @@
 // What follows a finished sum: bias, row bias, activation, residual, scale and the store in dst's
-// dtype. Included by gemm_kernels.cc alone.
+// dtype. For x_kernels.cc files only.
 #pragma once
 
 #include "backends/cpu/gemm_kernels.h"

@@ -4,8 +4,9 @@
 // (stride, padding and nearest resize live in it) in one to four channel segments. B is packed in
 // panels of `columns` columns, k-major.
 //
-// Sums: float32, k in order within a k block, block sums added in order; k blocks depend on K
-// alone. No element's sum depends on the tile, the task or the batch that it is computed in.
+// Sums: float32, k in order within a k block, block sums added in order; k blocks depend on K and
+// on how products are taken (one by one, or in pairs of bfloat16) alone. No element's sum depends
+// on the tile, the task or the batch that it is computed in.
 #pragma once
 
 #include <cstdint>
@@ -71,12 +72,13 @@ struct GemmTask {
 
 // Blocking, as the workspace and the cutting into tasks need it.
 constexpr uint32_t kGemmMaxRows = 128;     // tokens a task
-constexpr uint32_t kGemmMaxK = 512;        // k a block
+constexpr uint32_t kGemmMaxSteps = 512;    // of k, a block
 constexpr uint32_t kGemmMaxColumns = 384;  // columns a task
 
 struct GemmKernels {
   uint32_t columns;  // a panel
   uint32_t rows;     // a register tile
+  uint32_t step;     // values of k multiplied at once: 1, or 2 of a pair
   uint64_t (*workspace_bytes)(const GemmPlan& plan);
   void (*run)(const GemmPlan& plan, const unetd_exec& exec, const unetd_args& args,
               const GemmTask& task, uint8_t* workspace);
@@ -86,6 +88,9 @@ namespace avx2 {
 extern const GemmKernels kGemmKernels;
 }
 namespace avx512 {
+extern const GemmKernels kGemmKernels;
+}
+namespace avx512_bf16 {  // for MultipliesPairs (gemm.h) alone
 extern const GemmKernels kGemmKernels;
 }
 

@@ -1,5 +1,5 @@
-// Gathering rows of A: the values that a block of tokens needs for a block of k, as float32 in rows
-// of kRowStride. Included by gemm_kernels.cc alone.
+// Gathering rows of A: the values that a block of tokens needs for a block of k, in rows of
+// kRowStride steps: as float32, or bfloat16 as they are. Included by gemm_task.h alone.
 #pragma once
 
 #include "backends/cpu/gemm_kernels.h"
@@ -10,6 +10,7 @@ namespace unetd::cpu::UNETD_ISA {
 // While a token is copied, the same channels of the one this much further are fetched.
 constexpr uint64_t kTokensAhead = 3;
 
+// Channels [first, first + count) of a token; those of the token at `ahead` bytes are fetched.
 template <typename T>
 UNETD_SIMD void CopyAs(const uint8_t* source, uint64_t ahead, uint32_t first, uint32_t count,
                        float* out) {
@@ -26,16 +27,9 @@ UNETD_SIMD void CopyAs(const uint8_t* source, uint64_t ahead, uint32_t first, ui
   }
 }
 
-// `token` null: padding.
+// A segment's channels [first, first + count) of a token.
 UNETD_SIMD void CopyChannels(const uint8_t* token, const GemmSegment& segment, uint32_t first,
                              uint32_t count, float* out) {
-  if (token == nullptr) {
-    for (uint32_t i = 0; i < count; i += kLanes) {
-      const int n = count - i < kLanes ? static_cast<int>(count - i) : kLanes;
-      StorePart(out + i, Zero(), n);
-    }
-    return;
-  }
   const uint64_t ahead = kTokensAhead * segment.token_bytes;
   switch (segment.dtype) {
     case UNETD_DTYPE_F16:
@@ -46,11 +40,37 @@ UNETD_SIMD void CopyChannels(const uint8_t* token, const GemmSegment& segment, u
       return CopyAs<float>(token, ahead, first, count, out);
   }
 }
+UNETD_SIMD void CopyZeros(uint32_t count, float* out) {
+  for (uint32_t i = 0; i < count; i += kLanes) {
+    const int n = count - i < kLanes ? static_cast<int>(count - i) : kLanes;
+    StorePart(out + i, Zero(), n);
+  }
+}
+
+#if defined(__AVX512BF16__)
+constexpr uint32_t kValues = 2 * kLanes;  // of bfloat16, a vector
+
+UNETD_SIMD void CopyChannels(const uint8_t* token, const GemmSegment& segment, uint32_t first,
+                             uint32_t count, BF16* out) {
+  const BF16* in = reinterpret_cast<const BF16*>(token) + first;
+  const char* next = reinterpret_cast<const char*>(in) + kTokensAhead * segment.token_bytes;
+  for (uint32_t i = 0; i < count; i += kValues) {
+    PrefetchL1(next + i * sizeof(BF16));
+    StoreValues(out + i, LoadValues(in + i, count - i), count - i);
+  }
+}
+UNETD_SIMD void CopyZeros(uint32_t count, BF16* out) {
+  for (uint32_t i = 0; i < count; i += kValues) {
+    StoreValues(out + i, _mm512_setzero_si512(), count - i);
+  }
+}
+#endif
 
 // Channels [begin, end) of one tap, from every segment that holds some. `base` has each segment's
 // address in this row of the batch; source < 0 is padding.
-UNETD_SIMD float* CopyTap(const GemmPlan& plan, const uint8_t* const* base, int64_t source,
-                          uint32_t begin, uint32_t end, float* out) {
+template <typename Value>
+UNETD_SIMD Value* CopyTap(const GemmPlan& plan, const uint8_t* const* base, int64_t source,
+                          uint32_t begin, uint32_t end, Value* out) {
   uint32_t start = 0;
   for (uint32_t s = 0; s < plan.segments && start < end; ++s) {
     const GemmSegment& segment = plan.segment[s];
@@ -58,9 +78,12 @@ UNETD_SIMD float* CopyTap(const GemmPlan& plan, const uint8_t* const* base, int6
     if (stop > begin) {
       const uint32_t from = begin > start ? begin : start;
       const uint32_t count = (end < stop ? end : stop) - from;
-      const uint8_t* token =
-          source < 0 ? nullptr : base[s] + static_cast<uint64_t>(source) * segment.token_bytes;
-      CopyChannels(token, segment, from - start, count, out);
+      if (source < 0) {
+        CopyZeros(count, out);
+      } else {
+        CopyChannels(base[s] + static_cast<uint64_t>(source) * segment.token_bytes, segment,
+                     from - start, count, out);
+      }
       out += count;
     }
     start = stop;
@@ -68,16 +91,18 @@ UNETD_SIMD float* CopyTap(const GemmPlan& plan, const uint8_t* const* base, int6
   return out;
 }
 
-// Rows m_begin.. (`rows` of them, counted over all rows of the batch), k in [k_begin, k_end).
-inline void GatherRows(const GemmPlan& plan, const unetd_exec& exec, const unetd_args& args,
-                       uint64_t m_begin, uint32_t rows, uint32_t k_begin, uint32_t k_end,
-                       float* out) {
+// Rows m_begin.. (`rows` of them, counted over all rows of the batch), k in [k_begin, k_end). The
+// last step is filled up with zeros.
+template <typename Value>
+void GatherRows(const GemmPlan& plan, const unetd_exec& exec, const unetd_args& args,
+                uint64_t m_begin, uint32_t rows, uint32_t k_begin, uint32_t k_end, Value* out) {
+  constexpr uint64_t kStride = kRowStride * sizeof(float) / sizeof(Value);
   uint32_t row = static_cast<uint32_t>(m_begin / plan.tokens);
   uint64_t token = m_begin % plan.tokens;
   const uint8_t* base[UNETD_MAX_SEGMENTS];
   bool fresh = true;
   const uint32_t first_tap = k_begin / plan.channels;
-  for (uint32_t r = 0; r < rows; ++r, out += kRowStride) {
+  for (uint32_t r = 0; r < rows; ++r, out += kStride) {
     if (fresh) {
       for (uint32_t s = 0; s < plan.segments; ++s) {
         const unetd_operand& operand = args.args[plan.segment[s].arg];
@@ -85,12 +110,12 @@ inline void GatherRows(const GemmPlan& plan, const unetd_exec& exec, const unetd
       }
       fresh = false;
     }
+    Value* next = out;
     if (plan.y_map == nullptr) {
-      CopyTap(plan, base, static_cast<int64_t>(token), k_begin, k_end, out);
+      next = CopyTap(plan, base, static_cast<int64_t>(token), k_begin, k_end, next);
     } else {
       const int32_t* ys = plan.y_map + token / plan.out_w * plan.kernel_h;
       const int32_t* xs = plan.x_map + token % plan.out_w * plan.kernel_w;
-      float* next = out;
       uint32_t tap_k = first_tap * plan.channels;  // k of the tap's first channel
       for (uint32_t tap = first_tap; tap_k < k_end; ++tap, tap_k += plan.channels) {
         const int64_t y = ys[tap / plan.kernel_w];
@@ -101,6 +126,7 @@ inline void GatherRows(const GemmPlan& plan, const unetd_exec& exec, const unetd
                        left < plan.channels ? left : plan.channels, next);
       }
     }
+    if (sizeof(Value) < sizeof(float) && (k_end - k_begin) % 2 != 0) *next = {};
     if (++token == plan.tokens) {
       token = 0;
       ++row;

@@ -55,9 +55,10 @@ Answer Pack(const PackJob& job) {
                     job.desc.args[UNETD_ARG_DST].channels);
 }
 
-// An even number of blocks of about 32 Ki elements (they stay in L2 between two passes), as equal
-// as can be.
+// One block where that is less work than handing it out; else an even number of blocks of about 32
+// Ki elements (they stay in L2 between two passes), as equal as can be.
 Blocks BlocksOf(uint64_t tokens, uint64_t channels) {
+  if (tokens * channels <= 16 * 1024) return {tokens, tokens};
   const uint64_t wanted = std::min(tokens * channels / (32 * 1024) + 1, uint64_t{1} << 16);
   const uint64_t blocks = std::min(tokens, (wanted + 1) / 2 * 2);
   return {tokens, (tokens + blocks - 1) / blocks};
@@ -87,12 +88,17 @@ class GroupNorm : public Kernel {
     for (uint32_t first = 0; first < exec.rows; first += rows_at_once_) {
       if (IsCancelled(exec)) return Cancelled();
       const uint32_t rows = std::min(rows_at_once_, exec.rows - first);
+      if (blocks_.blocks() == 1) {
+        Parallel(exec.gang, rows, [&](uint32_t row, uint32_t thread) {
+          Moments(exec, args, first + row, row, 0, thread);
+          Merge(exec, args, first + row, row);
+          Apply(exec, args, first + row, row, 0, Room(exec, thread));
+        });
+        continue;
+      }
       Parallel(exec.gang, rows * blocks_.blocks(), [&](uint32_t task, uint32_t thread) {
         const uint32_t row = task / blocks_.blocks(), block = task % blocks_.blocks();
-        kernels_->moments(
-            BlockOf(desc_, exec, args, first + row, blocks_.begin(block), blocks_.end(block)),
-            desc_.u.group_norm.groups, Room(exec, thread),
-            MomentsOf(exec, row) + uint64_t{block} * desc_.u.group_norm.groups);
+        Moments(exec, args, first + row, row, block, thread);
       });
       for (uint32_t row = 0; row < rows; ++row) Merge(exec, args, first + row, row);
       Parallel(exec.gang, rows * blocks_.blocks(), [&](uint32_t task, uint32_t thread) {
@@ -115,6 +121,13 @@ class GroupNorm : public Kernel {
   float* ChannelsOf(const unetd_exec& exec, uint32_t place, uint32_t which) const {
     return reinterpret_cast<float*>(exec.workspace + place * row_bytes_ + moments_bytes_ +
                                     which * RoundUp(channels_ * sizeof(float), 64));
+  }
+
+  void Moments(const unetd_exec& exec, const unetd_args& args, uint32_t row, uint32_t place,
+               uint32_t block, uint32_t thread) const {
+    kernels_->moments(BlockOf(desc_, exec, args, row, blocks_.begin(block), blocks_.end(block)),
+                      desc_.u.group_norm.groups, Room(exec, thread),
+                      MomentsOf(exec, place) + uint64_t{block} * desc_.u.group_norm.groups);
   }
 
   // The row's statistics from its blocks', then what they make of each channel.

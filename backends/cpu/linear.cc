@@ -12,6 +12,18 @@ constexpr uint64_t kMaxK = uint64_t{1} << 30;
 
 bool IsPaired(const unetd_op_desc& desc) { return desc.u.linear.activation == UNETD_ACT_GEGLU; }
 
+// Of a segment with `rows` outputs.
+PackShape MatrixShape(const unetd_op_desc& desc, const Isa& isa, uint32_t rows) {
+  PackShape shape = {};
+  shape.packed_dtype = desc.weight_dtype;
+  shape.bf16_pairs = MultipliesPairs(desc, isa);
+  shape.rows = rows;
+  shape.channels = static_cast<uint32_t>(SourceChannels(desc));
+  shape.taps = 1;
+  shape.paired = IsPaired(desc);
+  return shape;
+}
+
 Answer Supports(const unetd_op_desc& desc, const Isa&) {
   const unetd_linear& linear = desc.u.linear;
   if (Answer a = CheckGemmArgs(desc); !a.ok()) return a;
@@ -75,8 +87,7 @@ Answer PackRecipe(const unetd_op_desc& desc, const Isa& isa, uint32_t weight,
   if (Answer a = FindSegment(desc.u.linear, weight, &segment, &is_bias); !a.ok()) return a;
   const uint32_t rows = desc.u.linear.segment_rows[segment];
   if (is_bias) return BiasRecipe(isa, rows, IsPaired(desc), recipe);
-  return MatrixRecipe(isa, rows, static_cast<uint32_t>(SourceChannels(desc)), 1, IsPaired(desc),
-                      desc.weight_dtype, recipe);
+  return MatrixRecipe(isa, MatrixShape(desc, isa, rows), recipe);
 }
 
 Answer Pack(const PackJob& job) {
@@ -96,7 +107,7 @@ Answer Pack(const PackJob& job) {
   if (Answer a = CheckSource(job.source, ("linear weight" + which).c_str(), 2, dims); !a.ok()) {
     return a;
   }
-  return PackMatrix(job, {nullptr, 0, job.desc.weight_dtype, rows, in, 1, IsPaired(job.desc)});
+  return PackMatrix(job, MatrixShape(job.desc, job.isa, rows));
 }
 
 Answer Make(const unetd_op_desc& desc, const Isa& isa, std::unique_ptr<Kernel>* kernel) {
@@ -107,7 +118,8 @@ Answer Make(const unetd_op_desc& desc, const Isa& isa, std::unique_ptr<Kernel>* 
     AddPart(isa, i, has_bias ? static_cast<int32_t>(linear.segments + i) : -1,
             linear.segment_rows[i], IsPaired(desc), &plan);
   }
-  *kernel = std::make_unique<GemmKernel>(isa, plan, std::vector<int32_t>(), std::vector<int32_t>());
+  *kernel = std::make_unique<GemmKernel>(isa, MultipliesPairs(desc, isa), plan,
+                                         std::vector<int32_t>(), std::vector<int32_t>());
   return Ok();
 }
 

@@ -139,13 +139,23 @@ Answer CheckDTypes(const unetd_op_desc& desc, bool has_weights) {
     return Unsupported("weight_dtype is " + DTypeName(desc.weight_dtype) +
                        ", expected f32, f16 or bf16");
   }
-  if (desc.compute_dtype != UNETD_DTYPE_F32) {
-    return Unsupported("compute_dtype is " + DTypeName(desc.compute_dtype) + ", expected f32");
+  if (desc.compute_dtype != UNETD_DTYPE_F32 && desc.compute_dtype != UNETD_DTYPE_BF16) {
+    return Unsupported("compute_dtype is " + DTypeName(desc.compute_dtype) +
+                       ", expected f32 or bf16");
   }
   if (desc.sum_dtype != UNETD_DTYPE_F32) {
     return Unsupported("sum_dtype is " + DTypeName(desc.sum_dtype) + ", expected f32");
   }
   return Ok();
+}
+
+bool MultipliesBF16(const unetd_op_desc& desc, const Isa& isa, uint32_t factors) {
+  if (!isa.bf16 || desc.compute_dtype != UNETD_DTYPE_BF16) return false;
+  for (uint32_t arg = 0; arg < UNETD_ARG_COUNT; ++arg) {
+    const unetd_view& view = desc.args[arg];
+    if ((factors & Bit(arg)) != 0 && Present(view) && view.dtype != UNETD_DTYPE_BF16) return false;
+  }
+  return true;
 }
 
 Answer CheckSource(const unetd_weight& source, const char* what, uint32_t rank,

@@ -1,14 +1,12 @@
 // How an operator joins the cpu backend: it fills one OpEntry (plain functions, no exception needed
-// but any is caught), names it in op_table.cc, and derives a Kernel. Files come in two sorts:
-//   x.cc, x.h        compiled once for any x86-64: checks, packing of descriptors, cutting into
-//   tasks. x_kernels.cc     compiled twice (AVX2 and AVX-512) through simd.h, in namespace
-//   unetd::cpu::avx2 or ::avx512.
-//                    They include no header of the standard library that holds inline functions or
-//                    templates
-//                    (<cstdint>, <cstddef> and <cstring> are fine): the linker would keep one copy
-//                    of each such function, perhaps the AVX-512 one, for everybody. Their
-//                    x_kernels.h holds a struct of function pointers, an instance of which each
-//                    namespace defines; Isa::Pick chooses.
+// but any is caught), names it in op_table.cc, and derives a Kernel. Files come in two sorts.
+// - x.cc, x.h: compiled once for any x86-64: checks, packing of descriptors, cutting into tasks.
+// - x_kernels.cc: compiled twice (AVX2 and AVX-512) through simd.h, in namespace unetd::cpu::avx2
+//   and ::avx512; x_bf16_kernels.cc: once, in ::avx512_bf16. They include no header of the standard
+//   library that holds inline functions or templates (<cstdint>, <cstddef> and <cstring> are fine):
+//   the linker would keep one copy of each such function, perhaps the AVX-512 one, for everybody.
+//   Their x_kernels.h holds a struct of function pointers, an instance of which each namespace
+//   defines; Isa::Pick chooses.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +27,15 @@ using plugin::Ok;
 using plugin::Unsupported;
 inline Answer Cancelled() { return {UNETD_CANCELLED, "cancelled"}; }
 
-// The instruction set in use, and what else was chosen once at open and decides bits.
+// The instruction set in use, chosen once at open: it decides bits.
 struct Isa {
   bool avx512 = false;
-  // Option conv: auto takes Winograd where its rule says so, for up to four times the weights'
-  // bytes.
-  bool winograd = false;
+  bool bf16 = false;  // AVX512_BF16 besides: where a descriptor allows it, products are of bfloat16
 
-  const char* name() const { return avx512 ? "avx512" : "avx2"; }
+  // Of the kernels that Pick chooses, or of those that multiply bfloat16.
+  const char* name(bool of_bf16 = false) const {
+    return of_bf16 ? "avx512_bf16" : avx512 ? "avx512" : "avx2";
+  }
   uint32_t lanes() const { return avx512 ? 16 : 8; }  // floats a vector
   // isa.Pick(&avx2::kNormKernels, &avx512::kNormKernels)
   template <typename T>
@@ -100,9 +99,12 @@ Answer CheckArgs(const unetd_op_desc& desc, uint32_t allowed, uint32_t required,
                  bool planar = false);
 // The dtype of argument `arg`, if present, is F32, F16 or BF16.
 Answer CheckStorage(const unetd_op_desc& desc, uint32_t arg);
-// weight_dtype is F32, F16 or BF16 (looked at only if `has_weights`); compute_dtype and sum_dtype
-// are F32.
+// weight_dtype is F32, F16 or BF16 (looked at only if `has_weights`); compute_dtype is F32, or BF16
+// (kernels may compute in float32 all the same); sum_dtype is F32.
 Answer CheckDTypes(const unetd_op_desc& desc, bool has_weights);
+// Whether products are of bfloat16, in pairs: the descriptor allows it, the arguments that are
+// multiplied (their bits) are bfloat16 and the CPU has it. It decides bits.
+bool MultipliesBF16(const unetd_op_desc& desc, const Isa& isa, uint32_t factors);
 // The source has exactly these dims (rank <= 4), dtype F32, F16 or BF16, and data. `what` names it.
 Answer CheckSource(const unetd_weight& source, const char* what, uint32_t rank,
                    const uint64_t* dims);

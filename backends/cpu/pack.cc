@@ -20,14 +20,14 @@ uint32_t PanelCount(const Isa& isa, uint32_t rows, bool paired) {
   return static_cast<uint32_t>(RoundUp(paired ? rows / 2 : rows, columns) / columns);
 }
 
-Answer MatrixRecipe(const Isa& isa, uint32_t rows, uint32_t channels, uint32_t taps, bool paired,
-                    int32_t packed_dtype, unetd_recipe* recipe) {
-  const uint64_t k = uint64_t{channels} * taps;
-  const uint64_t bytes =
-      k * PanelColumns(isa) * DTypeBytes(packed_dtype) * PanelCount(isa, rows, paired);
-  return SetRecipe("gemm-" + DTypeName(packed_dtype) + Layout(isa, paired) + "-" +
-                       std::to_string(rows) + "x" + std::to_string(channels) + "x" +
-                       std::to_string(taps),
+Answer MatrixRecipe(const Isa& isa, const PackShape& shape, unetd_recipe* recipe) {
+  uint64_t k = uint64_t{shape.channels} * shape.taps;
+  if (shape.bf16_pairs) k = RoundUp(k, 2);
+  const uint64_t bytes = k * PanelColumns(isa) * DTypeBytes(shape.packed_dtype) *
+                         PanelCount(isa, shape.rows, shape.paired);
+  return SetRecipe("gemm-" + DTypeName(shape.packed_dtype) + (shape.bf16_pairs ? "x2" : "") +
+                       Layout(isa, shape.paired) + "-" + std::to_string(shape.rows) + "x" +
+                       std::to_string(shape.channels) + "x" + std::to_string(shape.taps),
                    bytes, recipe);
 }
 

@@ -14,9 +14,8 @@ inline uint32_t PanelColumns(const Isa& isa) { return 2 * isa.lanes(); }
 uint32_t PanelCount(const Isa& isa, uint32_t rows, bool paired);
 
 // A matrix of rows x (channels * taps): name
-// "gemm-<dtype>-nr<columns>[-paired]-<rows>x<channels>x<taps>".
-Answer MatrixRecipe(const Isa& isa, uint32_t rows, uint32_t channels, uint32_t taps, bool paired,
-                    int32_t packed_dtype, unetd_recipe* recipe);
+// "gemm-<dtype>[x2]-nr<columns>[-paired]-<rows>x<channels>x<taps>".
+Answer MatrixRecipe(const Isa& isa, const PackShape& shape, unetd_recipe* recipe);
 // `shape` without its source, which is job.source.
 Answer PackMatrix(const PackJob& job, PackShape shape);
 

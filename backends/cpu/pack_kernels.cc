@@ -8,12 +8,37 @@
 namespace unetd::cpu::UNETD_ISA {
 namespace {
 
+// Vector v of a panel's columns at k.
+template <typename Packed>
+UNETD_SIMD void Put(Packed* panel, uint64_t k, int v, Vec x) {
+  Store(panel + k * kPanel + v * kLanes, x);
+}
+// What follows the last of `k`.
+template <typename Packed>
+UNETD_SIMD void FillUp(Packed*, uint64_t, int) {}
+template <typename Packed>
+constexpr uint64_t PanelSize(uint64_t k) {  // in elements of Packed
+  return k * kPanel;
+}
+#if defined(__AVX512F__)
+UNETD_SIMD void Put(BF16Pair* panel, uint64_t k, int v, Vec x) {
+  StoreInPairs(panel + k / 2 * kPanel + v * kLanes, x, k % 2 != 0);
+}
+UNETD_SIMD void FillUp(BF16Pair* panel, uint64_t k, int v) {
+  if (k % 2 != 0) Put(panel, k, v, Zero());
+}
+template <>
+constexpr uint64_t PanelSize<BF16Pair>(uint64_t k) {
+  return (k + 1) / 2 * kPanel;
+}
+#endif
+
 template <typename Source, typename Packed>
 void PackPanel(const PackShape& shape, uint32_t panel, uint32_t channel_begin, uint32_t channel_end,
                void* packed) {
   const uint64_t k = uint64_t{shape.channels} * shape.taps;
   const Source* matrix = static_cast<const Source*>(shape.source);
-  Packed* out = static_cast<Packed*>(packed) + panel * k * kPanel;
+  Packed* out = static_cast<Packed*>(packed) + panel * PanelSize<Packed>(k);
   const uint64_t end = uint64_t{channel_end} * shape.taps;
   for (int v = 0; v < kPanelVectors; ++v) {
     // Source rows first_row + lane, of which `limit` exist in all.
@@ -40,18 +65,22 @@ void PackPanel(const PackShape& shape, uint32_t panel, uint32_t channel_begin, u
       }
       Transpose(square);
       for (int i = 0; i < n; ++i) {
-        Store(out + (uint64_t{tap} * shape.channels + channel) * kPanel + v * kLanes, square[i]);
+        Put(out, uint64_t{tap} * shape.channels + channel, v, square[i]);
         if (++tap == shape.taps) {
           tap = 0;
           ++channel;
         }
       }
     }
+    if (channel_end == shape.channels) FillUp(out, k, v);
   }
 }
 
 template <typename Source>
 void PackAs(const PackShape& shape, uint32_t panel, uint32_t begin, uint32_t end, void* packed) {
+#if defined(__AVX512F__)
+  if (shape.bf16_pairs) return PackPanel<Source, BF16Pair>(shape, panel, begin, end, packed);
+#endif
   switch (shape.packed_dtype) {
     case UNETD_DTYPE_F16:
       return PackPanel<Source, F16>(shape, panel, begin, end, packed);

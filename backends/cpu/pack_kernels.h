@@ -11,11 +11,13 @@ namespace unetd::cpu {
 //   plain:  rows [p * columns, (p + 1) * columns)
 //   paired: rows [p * half, (p + 1) * half), then the same of the matrix's lower half (a value and
 //   its gate)
-// Rows beyond the matrix are zeros.
+// Rows beyond the matrix are zeros. In bf16_pairs (AVX-512 only), a column holds k 0 and 1
+// side by side, then 2 and 3; after an odd last k comes a zero.
 struct PackShape {
-  const void* source;
+  const void* source;    // set, with its dtype, by PackMatrix
   int32_t source_dtype;  // F32, F16 or BF16
   int32_t packed_dtype;
+  bool bf16_pairs;
   uint32_t rows;
   uint32_t channels;
   uint32_t taps;

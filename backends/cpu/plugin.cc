@@ -45,22 +45,20 @@ Answer ParseThreads(std::string_view text, uint32_t* threads) {
 Answer ParseIsa(std::string_view text, const CpuInfo& cpu, Isa* isa) {
   if (text == "auto") {
     isa->avx512 = cpu.avx512;
-  } else if (text == "avx2") {
-    isa->avx512 = false;
-  } else if (text == "avx512") {
-    if (!cpu.avx512) {
-      return Unsupported("option isa: " + cpu.model + " has no AVX-512 (F, BW, VL and DQ)");
-    }
-    isa->avx512 = true;
-  } else {
-    return Invalid("option isa: expected auto, avx2 or avx512");
+    isa->bf16 = cpu.bf16;
+    return Ok();
   }
-  return Ok();
-}
-
-Answer ParseConv(std::string_view text, Isa* isa) {
-  if (text != "auto" && text != "direct") return Invalid("option conv: expected auto or direct");
-  isa->winograd = text == "auto";
+  if (text != "avx2" && text != "avx512" && text != "avx512_bf16") {
+    return Invalid("option isa: expected auto, avx2, avx512 or avx512_bf16");
+  }
+  isa->avx512 = text != "avx2";
+  isa->bf16 = text == "avx512_bf16";
+  if (isa->avx512 && !cpu.avx512) {
+    return Unsupported("option isa: " + cpu.model + " has no AVX-512 (F, BW, VL and DQ)");
+  }
+  if (isa->bf16 && !cpu.bf16) {
+    return Unsupported("option isa: " + cpu.model + " has no AVX512_BF16");
+  }
   return Ok();
 }
 
@@ -70,6 +68,7 @@ Answer OpenState(const unetd_option* options, uint32_t count, State* state) {
     return Unsupported(state->cpu.model + " lacks AVX2, FMA or F16C, which this backend needs");
   }
   state->isa.avx512 = state->cpu.avx512;
+  state->isa.bf16 = state->cpu.bf16;
   for (uint32_t i = 0; i < count; ++i) {
     const std::string_view key = options[i].key == nullptr ? "" : options[i].key;
     const std::string_view value = options[i].value == nullptr ? "" : options[i].value;
@@ -78,11 +77,9 @@ Answer OpenState(const unetd_option* options, uint32_t count, State* state) {
       answer = ParseThreads(value, &state->threads);
     } else if (key == "isa") {
       answer = ParseIsa(value, state->cpu, &state->isa);
-    } else if (key == "conv") {
-      answer = ParseConv(value, &state->isa);
     } else {
-      answer = Invalid("unknown option " + std::string(key.substr(0, 64)) +
-                       ", expected threads, isa or conv");
+      answer =
+          Invalid("unknown option " + std::string(key.substr(0, 64)) + ", expected threads or isa");
     }
     if (!answer.ok()) return answer;
   }
@@ -112,7 +109,7 @@ int32_t Describe(void* state, unetd_backend_info* info, unetd_error* error) {
     info->batch_invariant = 1;
     std::snprintf(info->domain, sizeof(info->domain), "host");
     std::snprintf(info->device, sizeof(info->device), "%s, %s", StateOf(state).cpu.model.c_str(),
-                  StateOf(state).isa.name());
+                  StateOf(state).isa.name(StateOf(state).isa.bf16));
     return Ok();
   });
 }

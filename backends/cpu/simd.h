@@ -1,7 +1,7 @@
 // One vector of floats, as wide as the instruction set that the including file is compiled for: 16
-// lanes with AVX-512 (F, BW, VL, DQ), else 8 with AVX2, FMA and F16C. Only x_kernels.cc files
-// include this; their code stands in namespace unetd::cpu::UNETD_ISA. Every function here is always
-// inlined, so nothing leaks to other files.
+// lanes with AVX-512 (F, BW, VL, DQ, with or without BF16), else 8 with AVX2, FMA and F16C. Only
+// x_kernels.cc files include this; their code stands in namespace unetd::cpu::UNETD_ISA. Every
+// function here is always inlined, so nothing leaks to other files.
 //
 // The same code path serves whole and partial vectors, so a value's bits do not depend on where a
 // row ends.
@@ -15,7 +15,11 @@
 #include "backends/cpu/types.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#if defined(__AVX512BF16__)
+#define UNETD_ISA avx512_bf16
+#else
 #define UNETD_ISA avx512
+#endif
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define UNETD_ISA avx2
 #else
@@ -103,12 +107,16 @@ UNETD_SIMD __m256i ToHalf(Vec v) {
   return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 UNETD_SIMD __m256i ToBrain(Vec v) {  // to nearest, ties to even; NaN stays NaN
+#if defined(__AVX512BF16__)
+  return (__m256i)_mm512_cvtneps_pbh(v);  // takes denormals for 0
+#else
   const __m512i bits = _mm512_castps_si512(v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
   const __m512i kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(kept, 16));
+#endif
 }
 UNETD_SIMD Vec Load(const float* p) { return _mm512_loadu_ps(p); }
 UNETD_SIMD Vec Load(const F16* p) {

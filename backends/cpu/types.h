@@ -15,6 +15,9 @@ struct F16 {
 struct BF16 {
   uint16_t bits;
 };
+struct BF16Pair {  // two neighbours of a sum, multiplied at once where the CPU can
+  BF16 value[2];
+};
 
 // Bytes an element; 0 for what is not a dtype.
 constexpr uint32_t DTypeBytes(int32_t dtype) {

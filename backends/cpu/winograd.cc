@@ -7,10 +7,13 @@
 namespace unetd::cpu {
 namespace {
 
-constexpr uint32_t kMinChannels = 64;  // below, the transforms cost more than they save
-constexpr uint32_t kMinTiles4 = 64;    // 32 x 32 outputs
-constexpr uint32_t kMinTiles2 = 16;    // 8 x 8 outputs
-constexpr uint32_t kChannelStep = 16;  // a vector of the widest instruction set
+// Of UNETD_CONV_AUTO. Below, the transforms cost more than they save.
+constexpr uint32_t kMinChannels = 64;
+constexpr uint32_t kMinTiles4 = 64;  // 32 x 32 outputs
+constexpr uint32_t kMinTiles2 = 16;  // 8 x 8 outputs
+// Of UNETD_CONV_WINOGRAD: with fewer tiles of F(4, 3) its larger weights take longer to read.
+constexpr uint32_t kMinTilesForced4 = 16;  // 16 x 16 outputs
+constexpr uint32_t kChannelStep = 16;      // a vector of the widest instruction set
 constexpr uint32_t kMaxBlockTiles = 128;
 constexpr uint64_t kBlockBytes = 16 << 20;  // of a block's buffers: both stay in the last cache
 constexpr uint32_t kTaskPanels = 12;        // of a product
@@ -18,40 +21,52 @@ constexpr uint32_t kPackChannels = 256;     // a task of packing
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
-uint64_t TileCount(const unetd_conv2d& conv, uint32_t size) {
-  return CeilDiv(conv.out_h, size) * CeilDiv(conv.out_w, size);
+uint64_t TileCount(uint32_t height, uint32_t width, uint32_t size) {
+  return CeilDiv(height, size) * CeilDiv(width, size);
+}
+
+bool KernelServes(const unetd_op_desc& desc) {
+  const unetd_conv2d& conv = desc.u.conv2d;
+  if (conv.kernel_h != 3 || conv.kernel_w != 3 || conv.stride != 1) return false;
+  for (uint32_t s = 0; s < UNETD_MAX_SEGMENTS; ++s) {
+    const unetd_view& view = desc.args[UNETD_ARG_SRC0 + s];
+    if (Present(view) && view.channels % kChannelStep != 0) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
-uint32_t WinogradSize(const unetd_op_desc& desc, const Isa& isa) {
+uint32_t WinogradSize(const unetd_op_desc& desc) {
   const unetd_conv2d& conv = desc.u.conv2d;
-  if (!isa.winograd || conv.kernel_h != 3 || conv.kernel_w != 3 || conv.stride != 1 ||
-      desc.weight_dtype != UNETD_DTYPE_F32 || SourceChannels(desc) < kMinChannels ||
-      desc.args[UNETD_ARG_DST].channels < kMinChannels) {
+  if (conv.algorithm == UNETD_CONV_DIRECT || !KernelServes(desc)) return 0;
+  const bool itself = conv.reference_h == 0;
+  const auto tiles = [&](uint32_t size) {
+    return TileCount(itself ? conv.out_h : conv.reference_h, itself ? conv.out_w : conv.reference_w,
+                     size);
+  };
+  if (conv.algorithm == UNETD_CONV_WINOGRAD) return tiles(4) >= kMinTilesForced4 ? 4 : 2;
+  if (SourceChannels(desc) < kMinChannels || desc.args[UNETD_ARG_DST].channels < kMinChannels) {
     return 0;
   }
-  for (uint32_t s = 0; s < UNETD_MAX_SEGMENTS; ++s) {
-    const unetd_view& view = desc.args[UNETD_ARG_SRC0 + s];
-    if (Present(view) && view.channels % kChannelStep != 0) return 0;
-  }
-  if (TileCount(conv, 4) >= kMinTiles4) return 4;
-  return TileCount(conv, 2) >= kMinTiles2 ? 2 : 0;
+  if (tiles(4) >= kMinTiles4) return 4;
+  if (desc.weight_dtype != UNETD_DTYPE_F32) return 0;
+  return tiles(2) >= kMinTiles2 ? 2 : 0;
 }
 
 Answer WinogradRecipe(const unetd_op_desc& desc, const Isa& isa, unetd_recipe* recipe) {
-  const uint64_t side = WinogradSize(desc, isa) + 2;
+  const uint64_t side = WinogradSize(desc) + 2;
   const uint32_t out = desc.args[UNETD_ARG_DST].channels;
   const uint64_t in = SourceChannels(desc);
   const uint64_t floats = side * side * PanelCount(isa, out, false) * PanelColumns(isa) * in;
-  return SetRecipe("winograd" + std::to_string(side - 2) + "-f32-nr" +
-                       std::to_string(PanelColumns(isa)) + "-" + std::to_string(out) + "x" +
+  return SetRecipe("winograd" + std::to_string(side - 2) + "-" + DTypeName(desc.weight_dtype) +
+                       "-nr" + std::to_string(PanelColumns(isa)) + "-" + std::to_string(out) + "x" +
                        std::to_string(in),
                    floats * sizeof(float), recipe);
 }
 
 Answer PackWinograd(const PackJob& job) {
-  const uint32_t size = WinogradSize(job.desc, job.isa);
+  const uint32_t size = WinogradSize(job.desc);
   const uint32_t out = job.desc.args[UNETD_ARG_DST].channels;
   const uint32_t in = static_cast<uint32_t>(SourceChannels(job.desc));
   const WinogradKernels& kernels =
@@ -59,8 +74,9 @@ Answer PackWinograd(const PackJob& job) {
   const uint32_t blocks = static_cast<uint32_t>(CeilDiv(in, kPackChannels));
   Parallel(job.gang, PanelCount(job.isa, out, false) * blocks, [&](uint32_t task, uint32_t) {
     const uint32_t begin = task % blocks * kPackChannels;
-    kernels.pack(size, job.source.data, job.source.dtype, out, in, task / blocks, begin,
-                 std::min(in, begin + kPackChannels), static_cast<float*>(job.packed));
+    kernels.pack(size, job.source.data, job.source.dtype, job.desc.weight_dtype, out, in,
+                 task / blocks, begin, std::min(in, begin + kPackChannels),
+                 static_cast<float*>(job.packed));
   });
   return Ok();
 }
@@ -72,11 +88,11 @@ WinogradKernel::WinogradKernel(const unetd_op_desc& desc, const Isa& isa,
       y_map_(std::move(y_map)),
       x_map_(std::move(x_map)) {
   const unetd_conv2d& conv = desc.u.conv2d;
-  plan_.size = WinogradSize(desc, isa);
+  plan_.size = WinogradSize(desc);
   plan_.components = (plan_.size + 2) * (plan_.size + 2);
   plan_.out_h = conv.out_h;
   plan_.tiles_x = static_cast<uint32_t>(CeilDiv(conv.out_w, plan_.size));
-  plan_.tiles = static_cast<uint32_t>(TileCount(conv, plan_.size));
+  plan_.tiles = static_cast<uint32_t>(TileCount(conv.out_h, conv.out_w, plan_.size));
   GemmPlan& gemm = plan_.gemm;
   gemm = PlanFromArgs(desc, conv.activation, conv.out_scale);
   AddPart(isa, 0, conv.has_bias != 0 ? 1 : -1, desc.args[UNETD_ARG_DST].channels, false, &gemm);

@@ -44,9 +44,11 @@ struct WinogradKernels {
   void (*transform_output)(const WinogradPlan& plan, const unetd_exec& exec, const unetd_args& args,
                            const WinogradBlock& block, uint32_t tile);
   // Packs channels [begin, end), multiples of a vector, of one panel: [out, channels, 3, 3] to
-  // [component][panel][channel][column]. The transform is computed in double and rounded once.
-  void (*pack)(uint32_t size, const void* source, int32_t source_dtype, uint32_t out,
-               uint32_t channels, uint32_t panel, uint32_t begin, uint32_t end, float* packed);
+  // [component][panel][channel][column]. Weights are rounded to `stored_dtype`; their transform is
+  // computed in double and rounded once.
+  void (*pack)(uint32_t size, const void* source, int32_t source_dtype, int32_t stored_dtype,
+               uint32_t out, uint32_t channels, uint32_t panel, uint32_t begin, uint32_t end,
+               float* packed);
 };
 
 namespace avx2 {

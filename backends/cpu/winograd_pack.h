@@ -63,9 +63,26 @@ UNETD_SIMD void TransformFilter(const Vec* filter, float* out, uint64_t stride) 
   }
 }
 
+template <typename Stored>
+UNETD_SIMD Vec RoundTo(Vec v) {
+  Stored rounded[kLanes];
+  Store(rounded, v);
+  return Load(rounded);
+}
+UNETD_SIMD Vec RoundTo(int32_t dtype, Vec v) {
+  switch (dtype) {
+    case UNETD_DTYPE_F16:
+      return RoundTo<F16>(v);
+    case UNETD_DTYPE_BF16:
+      return RoundTo<BF16>(v);
+    default:
+      return v;
+  }
+}
+
 template <int kSize, typename Source>
-void PackFilters(const void* source, uint32_t out, uint32_t channels, uint32_t panel,
-                 uint32_t begin, uint32_t end, float* packed) {
+void PackFilters(const void* source, int32_t stored_dtype, uint32_t out, uint32_t channels,
+                 uint32_t panel, uint32_t begin, uint32_t end, float* packed) {
   const uint32_t panels = (out + kPanel - 1) / kPanel;
   const uint64_t stride = uint64_t{panels} * channels * kPanel;
   for (int v = 0; v < kPanelVectors; ++v) {
@@ -77,7 +94,7 @@ void PackFilters(const void* source, uint32_t out, uint32_t channels, uint32_t p
         for (int lane = 0; lane < kLanes; ++lane) {
           const uint64_t row = first + static_cast<uint32_t>(lane);
           const Source* in = static_cast<const Source*>(source) + (row * channels + c) * 9;
-          values[lane] = row < out ? Load(in + square * kLanes) : Zero();
+          values[lane] = row < out ? RoundTo(stored_dtype, Load(in + square * kLanes)) : Zero();
         }
         Transpose(values);
         for (int i = 0; i < kLanes; ++i) filters[square * kLanes + i] = values[i];
@@ -91,13 +108,14 @@ void PackFilters(const void* source, uint32_t out, uint32_t channels, uint32_t p
   }
 }
 
-inline void PackWinograd(uint32_t size, const void* source, int32_t source_dtype, uint32_t out,
-                         uint32_t channels, uint32_t panel, uint32_t begin, uint32_t end,
-                         float* packed) {
+inline void PackWinograd(uint32_t size, const void* source, int32_t source_dtype,
+                         int32_t stored_dtype, uint32_t out, uint32_t channels, uint32_t panel,
+                         uint32_t begin, uint32_t end, float* packed) {
   const auto pack = [&](auto zero) {
     using Source = decltype(zero);
-    size == 4 ? PackFilters<4, Source>(source, out, channels, panel, begin, end, packed)
-              : PackFilters<2, Source>(source, out, channels, panel, begin, end, packed);
+    size == 4
+        ? PackFilters<4, Source>(source, stored_dtype, out, channels, panel, begin, end, packed)
+        : PackFilters<2, Source>(source, stored_dtype, out, channels, panel, begin, end, packed);
   };
   switch (source_dtype) {
     case UNETD_DTYPE_F16:

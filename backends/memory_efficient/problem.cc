@@ -123,12 +123,13 @@ Answer CheckNumbers(const unetd_op_desc& desc) {
   if (std::memchr(a.op, 0, sizeof(a.op)) == nullptr) {
     return Unsupported("attention: attention_op is not terminated");
   }
-  for (const auto& [what, dtype] :
-       {std::pair("compute_dtype", desc.compute_dtype), std::pair("sum_dtype", desc.sum_dtype)}) {
-    if (dtype != UNETD_DTYPE_F32) {
-      return Unsupported(std::string("attention: ") + what + " must be float32, got " +
-                         DTypeWord(dtype));
-    }
+  // Where products may be of bfloat16, float32 will do.
+  if (desc.compute_dtype != UNETD_DTYPE_F32 && desc.compute_dtype != UNETD_DTYPE_BF16) {
+    return Unsupported("attention: compute_dtype must be float32 or bfloat16, got " +
+                       DTypeWord(desc.compute_dtype));
+  }
+  if (desc.sum_dtype != UNETD_DTYPE_F32) {
+    return Unsupported("attention: sum_dtype must be float32, got " + DTypeWord(desc.sum_dtype));
   }
   // A task is a head and at least 8 queries.
   if (desc.args[UNETD_ARG_SRC0].tokens / 8 + 1 > UINT32_MAX / a.heads) {

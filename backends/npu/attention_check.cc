@@ -96,11 +96,14 @@ Answer CheckDTypes(const unetd_op_desc& desc) {
                          ", as src is, got " + DTypeName(desc.args[arg].dtype));
     }
   }
-  // Products and sums are CANN's: scores, softmax and sums in float32.
+  // Products and sums are CANN's: scores, softmax and sums in float32. Neither of its dtypes rounds
+  // more than bfloat16.
   const int32_t compute = desc.compute_dtype;
   const int32_t sum = desc.sum_dtype;
-  if (compute != UNETD_DTYPE_NONE && compute != UNETD_DTYPE_F32 && compute != dtype) {
-    return Unsupported("compute dtype: expected float32 or src's, got " + DTypeName(compute));
+  if (compute != UNETD_DTYPE_NONE && compute != UNETD_DTYPE_F32 && compute != UNETD_DTYPE_BF16 &&
+      compute != dtype) {
+    return Unsupported("compute dtype: expected float32, bfloat16 or src's, got " +
+                       DTypeName(compute));
   }
   if (sum != UNETD_DTYPE_NONE && sum != UNETD_DTYPE_F32) {
     return Unsupported("sum dtype: expected float32, got " + DTypeName(sum));

@@ -25,7 +25,7 @@ _unetctl_ask() {  # the server's names: models, variants or processors; nothing 
       --address=*) server=("${line[i]}") ;;
       -m | --model) model=(--model "${line[i + 1]}") ;;
       --model=*) model=("${line[i]}") ;;
-      layers) [[ "${line[i + 1]:--}" == -* ]] || model=(--model "${line[i + 1]}") ;;
+      layers | profile) [[ "${line[i + 1]:--}" == -* ]] || model=(--model "${line[i + 1]}") ;;
     esac
   done
   [ "$1" = variants ] || model=()

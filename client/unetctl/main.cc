@@ -18,6 +18,7 @@
 #include "client/unetctl/inspect.h"
 #include "client/unetctl/predict.h"
 #include "client/unetctl/processors.h"
+#include "client/unetctl/profile.h"
 #include "client/unetctl/step.h"
 
 namespace unetd::unetctl {
@@ -32,6 +33,7 @@ struct Options {
   bool models_json = false;
   LayersOptions layers;
   ProcessorsOptions processors;
+  ProfileOptions profile;
   HealthOptions health;
   CompletionOptions completion;
 };
@@ -93,6 +95,9 @@ std::vector<Command> AddCommands(CLI::App* app, Options* options) {
       add("processors", "List the attention processors, their options and what they cost",
           [=](const Connection& to) { return ShowProcessors(to, options->processors); }),
       &options->processors);
+  AddProfileOptions(add("profile", "Time every operator of a forward pass, on the server",
+                        [=](const Connection& to) { return Profile(to, options->profile); }),
+                    &options->profile);
   AddHealthOptions(add("health", "Say whether the server serves: exit status 0 or 1",
                        [=](const Connection& to) { return CheckHealth(to, options->health); }),
                    &options->health);

@@ -56,6 +56,8 @@ std::string CheckConv(const unetd_op_desc& desc) {
   }
   if (conv.has_bias > 1) return Format("has_bias {} is neither 0 nor 1", conv.has_bias);
   if (!std::isfinite(conv.out_scale)) return "out_scale is not finite";
+  // Known values are all the same here: the direct sum is what the others are measured by.
+  if (conv.algorithm > UNETD_CONV_WINOGRAD) return Format("unknown algorithm {}", conv.algorithm);
   return CheckActivation(conv.activation);
 }
 

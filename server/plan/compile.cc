@@ -140,6 +140,8 @@ StatusOr<PlannedOp> Planned(const LoweredNode& op, const Graph& graph,
   PlannedOp planned;
   planned.layer = op.node.layer;
   planned.text = DescriptorText(op.node.desc);
+  planned.kind = OpKindName(op.node.desc.kind);
+  planned.cost = CostOf(op.node.desc);
   planned.args = MakeArgs(op.node, graph, places);
   planned.domain = DomainOf(op.node, graph);
   if (op.node.desc.kind == UNETD_OP_COPY) {
@@ -197,6 +199,7 @@ StatusOr<std::shared_ptr<const Plan>> Compile(PlanBuilder& builder, const Compil
     ASSIGN_OR_RETURN(PlannedOp planned, Planned(op, graph, places, options, *plan));
     if (op.node.desc.kind == UNETD_OP_ATTENTION)
       plan->attention[attention++].kernel = planned.prepared.description();
+    if (op.node.desc.kind == UNETD_OP_CONV2D) ++plan->convolutions[planned.prepared.description()];
     plan->sections[static_cast<int>(op.node.section)].push_back(std::move(planned));
   }
   return std::shared_ptr<const Plan>(std::move(plan));

@@ -73,7 +73,10 @@ Node PlanBuilder::Graph::NewNode(uint32_t kind, std::initializer_list<const Valu
   node.desc.struct_size = sizeof(unetd_op_desc);
   node.desc.kind = kind;
   node.desc.weight_dtype = static_cast<int32_t>(context.dtype);
-  node.desc.compute_dtype = UNETD_DTYPE_F32;
+  const bool multiplies =
+      kind == UNETD_OP_CONV2D || kind == UNETD_OP_LINEAR || kind == UNETD_OP_ATTENTION;
+  node.desc.compute_dtype =
+      multiplies && context.dtype == DType::kBFloat16 ? UNETD_DTYPE_BF16 : UNETD_DTYPE_F32;
   node.desc.sum_dtype = UNETD_DTYPE_F32;
   node.layer = layer;
   node.section = Section::kCondition;

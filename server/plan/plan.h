@@ -3,11 +3,13 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "server/backend/backend.h"
+#include "server/plan/operator_cost.h"
 #include "server/plan/packed_store.h"
 #include "server/plan/plan_builder.h"
 
@@ -24,7 +26,9 @@ struct PlanInput {
 
 struct PlannedOp {
   std::string layer;
-  std::string text;   // the descriptor, for people
+  std::string text;       // the descriptor, for people
+  const char* kind = "";  // "conv2d", ...
+  OperatorCost cost;
   Prepared prepared;  // invalid: a copy between domains
   unetd_args args{};
   int domain = 0;    // whose arena it works in: 0 the model's, i that of Plan::foreign[i - 1]
@@ -61,7 +65,8 @@ struct Plan {
   uint64_t copied_row_bytes = 0;  // between domains, at each step
 
   std::vector<AttentionNote> attention;
-  std::vector<std::string> lowerings;  // what was decomposed and why
+  std::map<std::string, uint64_t> convolutions;  // how many go by which kernel
+  std::vector<std::string> lowerings;            // what was decomposed and why
   std::vector<std::string> weights_used;
   std::vector<std::shared_ptr<const PackedWeight>> packed;
 

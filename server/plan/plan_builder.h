@@ -96,12 +96,15 @@ struct AttentionNote {
   bool fell_back = false;
 };
 
+struct ConvPolicy;  // conv_policy.h
+
 class PlanBuilder {
  public:
   struct Context {
-    std::shared_ptr<Backend> backend;      // the model's: owns the domain
-    const WeightStore* weights = nullptr;  // the UNet's checkpoint
-    DType dtype = DType::kFloat32;         // storage of activations and weights
+    std::shared_ptr<Backend> backend;                  // the model's: owns the domain
+    const WeightStore* weights = nullptr;              // the UNet's checkpoint
+    DType dtype = DType::kFloat32;                     // storage of activations and weights
+    std::shared_ptr<const ConvPolicy> conv = nullptr;  // null: auto, by each layer's own size
   };
   explicit PlanBuilder(Context context);
   ~PlanBuilder();

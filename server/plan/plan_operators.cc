@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "server/plan/conv_policy.h"
 #include "server/plan/graph.h"
 
 namespace unetd {
@@ -45,7 +46,13 @@ Value PlanBuilder::Conv2d(const Value& x_in, const Conv2dSpec& spec) {
                         spec.resize.w,
                         spec.bias.present(),
                         static_cast<uint32_t>(spec.activation),
-                        spec.out_scale};
+                        spec.out_scale,
+                        UNETD_CONV_AUTO,
+                        0,
+                        0};
+  if (graph_->context.conv != nullptr) {
+    graph_->context.conv->Apply(spec.weight, node.desc.u.conv2d);
+  }
   node.UseWeight(0, spec.weight);
   if (spec.bias.present()) node.UseWeight(1, spec.bias);
   return graph_->Finish(std::move(node), out, spec.out_channels, graph_->context.dtype);

@@ -75,8 +75,13 @@ Arena& Runner::ArenaIn(const ForeignDomain& domain) {
 }
 
 Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks> rows,
-                   const CancelFlag* cancel) {
-  if (plan.sections[static_cast<int>(section)].empty()) return OkStatus();
+                   const CancelFlag* cancel, std::span<OperatorTime> times) {
+  const size_t operators = plan.sections[static_cast<int>(section)].size();
+  if (operators == 0) return OkStatus();
+  if (!times.empty() && times.size() != operators) {
+    return Internal(
+        fmt::format("times of {} operators for a section of {}", times.size(), operators));
+  }
   std::lock_guard lock(mutex_);
   while (!rows.empty()) {
     const size_t room = RoomOf(plan);
@@ -89,14 +94,15 @@ Status Runner::Run(const Plan& plan, Section section, std::span<const RowBlocks>
       part = end;
     }
     RETURN_IF_ERROR(Grow(plan, static_cast<uint32_t>(part)));
-    RETURN_IF_ERROR(RunPart(plan, section, rows.first(part), cancel));
+    RETURN_IF_ERROR(RunPart(plan, section, rows.first(part), cancel, times));
     rows = rows.subspan(part);
   }
   return OkStatus();
 }
 
 Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlocks> rows,
-                       const CancelFlag* cancel) {
+                       const CancelFlag* cancel, std::span<OperatorTime> times) {
+  using Clock = std::chrono::steady_clock;
   const size_t count = rows.size();
   addresses_.resize(count * UNETD_SPACE_COUNT);
   foreign_addresses_.resize(count);
@@ -133,12 +139,18 @@ Status Runner::RunPart(const Plan& plan, Section section, std::span<const RowBlo
   exec.thread_workspace_stride = plan.thread_workspace_bytes;
   static_assert(sizeof(CancelFlag) == sizeof(uint32_t));
   exec.cancel = reinterpret_cast<const volatile uint32_t*>(cancel);
-  for (const PlannedOp& op : plan.sections[static_cast<int>(section)]) {
+  const std::vector<PlannedOp>& operators = plan.sections[static_cast<int>(section)];
+  for (size_t i = 0; i < operators.size(); ++i) {
+    const PlannedOp& op = operators[i];
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed) != 0)
       return Cancelled("cancelled while running");
+    const Clock::time_point begin = times.empty() ? Clock::time_point() : Clock::now();
     if (Status status = RunOp(plan, op, exec); !status.ok()) {
       return status.WithContext(fmt::format("layer '{}', {}: ", op.layer, op.text));
     }
+    if (times.empty()) continue;
+    times[i].time += Clock::now() - begin;
+    ++times[i].calls;
   }
   return OkStatus();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,12 @@ struct RowBlocks {
 // Set from any thread; read before every operator.
 using CancelFlag = std::atomic<uint32_t>;
 
+// What one operator took, summed over its calls.
+struct OperatorTime {
+  std::chrono::nanoseconds time{0};
+  uint64_t calls = 0;
+};
+
 class Runner {
  public:
   // The ledger of a memory domain.
@@ -52,8 +59,11 @@ class Runner {
   uint32_t Room(const Plan& plan);
   // Runs one section for `rows` (any number: in parts of the admitted rows). One caller at a time
   // is served, others wait. kCancelled at the next operator after `cancel` is set.
+  // `times`: empty, and no clock is read; or one for each operator of the section, which gets what
+  // it took added (in a domain that works on after a call: until the call returned). The bits are
+  // the same.
   Status Run(const Plan& plan, Section section, std::span<const RowBlocks> rows,
-             const CancelFlag* cancel);
+             const CancelFlag* cancel, std::span<OperatorTime> times = {});
 
  private:
   Runner(std::shared_ptr<Backend> domain, std::shared_ptr<Ledger> ledger,
@@ -61,7 +71,7 @@ class Runner {
   Status Grow(const Plan& plan, uint32_t rows);
   uint32_t RoomOf(const Plan& plan);
   Status RunPart(const Plan& plan, Section section, std::span<const RowBlocks> rows,
-                 const CancelFlag* cancel);
+                 const CancelFlag* cancel, std::span<OperatorTime> times);
   Status RunOp(const Plan& plan, const PlannedOp& op, unetd_exec exec);
   Status Copy(const ForeignDomain& domain, const PlannedOp& op, const unetd_exec& exec);
   Arena& ArenaIn(const ForeignDomain& domain);

@@ -4,6 +4,7 @@
 
 #include "server/attention/processor_text.h"
 #include "server/base/text.h"
+#include "server/rpc/profile_call.h"
 #include "server/rpc/unary_call.h"
 
 namespace unetd {
@@ -20,6 +21,7 @@ void FillModel(const ModelInfo& info, bool ready, v1::Model& out) {
   out.set_ready(ready);
   out.set_class_name(info.unet_class);
   out.set_dtype(info.dtype);
+  out.set_conv(info.conv);
   out.set_backend(info.backend);
   out.set_scheduler(info.scheduler);
   out.set_max_batch(static_cast<int32_t>(info.max_batch));
@@ -71,6 +73,7 @@ void FillPlan(const PlanInfo& info, v1::Plan& out) {
   out.set_block_row_bytes(info.block_row_bytes);
   out.set_packed_bytes(info.packed_bytes);
   out.set_copied_row_bytes(info.copied_row_bytes);
+  out.mutable_convolutions()->insert(info.convolutions.begin(), info.convolutions.end());
   for (const std::string& lowering : info.lowerings) out.add_lowerings(lowering);
 }
 
@@ -144,6 +147,11 @@ AdminService::Reactor* AdminService::DescribeModel(Context* context, const Bytes
 AdminService::Reactor* AdminService::ListProcessors(Context* context, const Bytes* request,
                                                     Bytes* response) {
   return AnswerUnary(server_, context, request, response, AnswerListProcessors);
+}
+
+AdminService::Reactor* AdminService::Profile(Context* context, const Bytes* request,
+                                             Bytes* response) {
+  return NewProfileCall(server_, *context, *request, *response);
 }
 
 }  // namespace unetd

@@ -23,7 +23,7 @@ class AdminService final : public AdminCalls {
   Reactor* ListModels(Context*, const Bytes*, Bytes*) override;
   Reactor* DescribeModel(Context*, const Bytes*, Bytes*) override;
   Reactor* ListProcessors(Context*, const Bytes*, Bytes*) override;
-  // Profile answers UNIMPLEMENTED.
+  Reactor* Profile(Context*, const Bytes*, Bytes*) override;
 
  private:
   Server& server_;

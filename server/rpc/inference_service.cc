@@ -144,6 +144,9 @@ Status AnswerModelConfig(const Server& server, const inference::ModelConfigReque
   config.set_max_batch_size(static_cast<int32_t>(model->max_batch));
   config.mutable_version_policy()->mutable_latest()->set_num_versions(1);
   config.mutable_model_transaction_policy()->set_decoupled(false);
+  // What the protocol has no field for, by the config's keys.
+  (*config.mutable_parameters())["dtype"].set_string_value(model->dtype);
+  (*config.mutable_parameters())["conv"].set_string_value(model->conv);
   if (model->forward_rows > 1) {
     inference::ModelDynamicBatching& batching = *config.mutable_dynamic_batching();
     batching.add_preferred_batch_size(static_cast<int32_t>(model->forward_rows));

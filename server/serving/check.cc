@@ -30,9 +30,9 @@ void AppendLayer(const LayerInfo& layer, const BoundLayer& bound, size_t width, 
 
 void AppendModel(const ModelDescription& model, std::string& text) {
   const ModelInfo& info = model.info;
-  text += Format("model {}: {}, {:.1f} M parameters, {}, backend {}\n", Quoted(info.name),
+  text += Format("model {}: {}, {:.1f} M parameters, {}, conv {}, backend {}\n", Quoted(info.name),
                  info.unet_class, static_cast<double>(info.parameters) * 1e-6, info.dtype,
-                 info.backend);
+                 info.conv, info.backend);
   text += Format("  from {}\n  scheduler: {}\n  at most {} rows; ready for {}\n", info.path,
                  info.scheduler.empty() ? "none" : info.scheduler, info.max_batch, Sizes(info));
   if (!model.unused_tensors.empty()) {
@@ -53,6 +53,9 @@ void AppendModel(const ModelDescription& model, std::string& text) {
           "packed weights\n",
           plan.shape, plan.operators, HumanBytes(plan.arena_row_bytes),
           HumanBytes(plan.block_row_bytes), HumanBytes(plan.packed_bytes));
+      for (const auto& [kernel, count] : plan.convolutions) {
+        text += Format("      {} convolutions by {}\n", count, kernel);
+      }
       if (plan.copied_row_bytes != 0) {
         text += Format("      {} a row and step cross between domains\n",
                        HumanBytes(plan.copied_row_bytes));

@@ -107,8 +107,8 @@ void Executor::Core::RunForward(std::span<Passenger> passengers) {
   const Passenger& first = passengers.front();
   const bool shared = passengers.size() > 1;
   const TimePoint begin = Clock::now();
-  const Status status =
-      runner_->Run(*first.need.plan, rows, shared ? flight_cancel_ : first.entry->cancel);
+  const Status status = runner_->Run(
+      *first.need.plan, rows, shared ? flight_cancel_ : first.entry->cancel, first.need.times);
   const TimePoint end = Clock::now();
   if (!status.ok() && shared && status.code() != Code::kCancelled) {
     // Whose fault it is shows when each runs alone.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,7 @@ struct ModelInfo {
   std::string unet_class;  // "UNet2DConditionModel"
   std::string backend;
   std::string dtype;      // "float32"
+  std::string conv;       // "auto"
   std::string scheduler;  // class name; "" if it has none
   int64_t max_batch = 1;
   int64_t forward_rows = 1;  // of requests that share a forward, together; 1: they never do
@@ -73,9 +75,10 @@ struct PlanInfo {
   std::string shape;  // the UNet's inputs, as people read them
   uint64_t operators = 0;
   uint64_t arena_row_bytes = 0;
-  uint64_t block_row_bytes = 0;   // what a request holds a row, at one step
-  uint64_t packed_bytes = 0;      // weights that the plan refers to, shared ones too
-  uint64_t copied_row_bytes = 0;  // to other domains and back, a row and step
+  uint64_t block_row_bytes = 0;                  // what a request holds a row, at one step
+  uint64_t packed_bytes = 0;                     // weights that the plan refers to, shared ones too
+  uint64_t copied_row_bytes = 0;                 // to other domains and back, a row and step
+  std::map<std::string, uint64_t> convolutions;  // how many go by which kernel
   std::vector<std::string> lowerings;
 };
 

@@ -27,6 +27,8 @@ struct ForwardNeed {
   // rows: it never shares.
   uint32_t share_rows = 1;
   std::chrono::microseconds patience{0};  // how long it may wait for company
+  // Where its operators' times go, as Runner::Run has them; of a forward that it never shares.
+  std::span<OperatorTime> times = {};
 };
 
 // A forward as it went. Its jobs add what they did for it alone.

@@ -73,6 +73,7 @@ Status ServedModel::Open(const BackendRegistry& registry, Domain& domain) {
   ASSIGN_OR_RETURN(weights_, WeightStore::OpenFolder(settings_.path));
   RETURN_IF_ERROR(OpenScheduler());
 
+  std::shared_ptr<const ConvPolicy> conv;
   std::vector<Assignment::Arm> arms;
   for (const VariantSettings& variant : settings_.variants) {
     auto snapshot = std::make_shared<Snapshot>();
@@ -84,6 +85,8 @@ Status ServedModel::Open(const BackendRegistry& registry, Domain& domain) {
     snapshot->domain = domain_;
     ASSIGN_OR_RETURN(snapshot->bindings, BindVariant(variant, unet_->layers(), registry,
                                                      domain_->backend, settings_.dtype));
+    if (conv == nullptr) conv = MakeConvPolicy(*snapshot);
+    snapshot->conv = conv;
     snapshot->SetFingerprint(settings_.path.string());
     variants_.push_back(std::move(snapshot));
     arms.push_back({variant.name, variant.weight});
@@ -133,12 +136,28 @@ Status ServedModel::OpenScheduler() {
   return OkStatus();
 }
 
-Status ServedModel::BuildAndWarm() {
+std::vector<Size> ServedModel::DeclaredSizes() const {
   std::vector<Size> sizes;
   for (const auto& [height, width] : settings_.shapes) {
     sizes.push_back({static_cast<uint32_t>(height), static_cast<uint32_t>(width)});
   }
   if (sizes.empty()) sizes.push_back(unet_->DefaultSize());
+  return sizes;
+}
+
+std::shared_ptr<const ConvPolicy> ServedModel::MakeConvPolicy(const Snapshot& snapshot) const {
+  const std::vector<Size> sizes = DeclaredSizes();
+  const auto pixels = [](Size size) { return uint64_t{size.h} * size.w; };
+  const Size largest = *std::max_element(  // the first of equals
+      sizes.begin(), sizes.end(), [&](Size a, Size b) { return pixels(a) < pixels(b); });
+  PlanBuilder builder({domain_->backend, weights_.get(), settings_.dtype});
+  // What cannot be emitted is an error when the plan of that size is built.
+  unet_->Emit(builder, unet_->LikelyShape(largest), snapshot.bindings);
+  return std::make_shared<const ConvPolicy>(ConvPolicy::Of(settings_.conv, largest, builder));
+}
+
+Status ServedModel::BuildAndWarm() {
+  const std::vector<Size> sizes = DeclaredSizes();
   Snapshot::BuildOptions options;
   options.pinned = true;
   options.gang = domain_->runner->gang();

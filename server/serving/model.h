@@ -28,6 +28,8 @@ class ServedModel {
   const ModelUNet& unet() const { return *unet_; }
   Domain& domain() const { return *domain_; }
   int64_t max_batch() const { return settings_.max_batch; }
+  // The settings' shapes, or the UNet's own; not empty.
+  std::vector<Size> DeclaredSizes() const;
 
   // NOT_FOUND for an unknown pin.
   StatusOr<std::shared_ptr<const Snapshot>> Choose(std::string_view pinned,
@@ -55,6 +57,8 @@ class ServedModel {
   explicit ServedModel(const ModelSettings& settings) : settings_(settings) {}
   Status Open(const BackendRegistry& registry, Domain& domain);
   Status OpenScheduler();
+  // For plans of the model at any size. `snapshot` is any of its variants, bound.
+  std::shared_ptr<const ConvPolicy> MakeConvPolicy(const Snapshot& snapshot) const;
   Status BuildAndWarm();
   void FindUnused();
   BoundLayer Bound(size_t variant, const AttentionLayer& layer) const;

@@ -14,6 +14,7 @@ ModelInfo ServedModel::Info() const {
   info.unet_class = unet_->config().class_name;
   info.backend = domain_->backend->name();
   info.dtype = TorchName(settings_.dtype);
+  info.conv = ConvName(settings_.conv);
   info.scheduler = scheduler_class_;
   info.max_batch = settings_.max_batch;
   info.forward_rows = settings_.forward_rows();
@@ -87,6 +88,7 @@ ModelDescription ServedModel::Describe() const {
     info.block_row_bytes = plan.BlockBytes(1, 1);
     for (const auto& packed : plan.packed) info.packed_bytes += packed->bytes();
     info.copied_row_bytes = plan.copied_row_bytes;
+    info.convolutions = plan.convolutions;
     info.lowerings = plan.lowerings;
     description.plans.push_back(std::move(info));
   }

@@ -22,10 +22,10 @@ class RequestJob : public Job {
   bool SlowToPrepare() final;
   Status Prepare() final;
   Status Stage() final;
-  ForwardNeed need() const final;
+  ForwardNeed need() const override;
   Status Begin(const CancelFlag& cancel) final;
   StatusOr<Progress> End(ForwardRecord& record) final;
-  void Count(const ForwardRecord& record) final;
+  void Count(const ForwardRecord& record) override;
 
  protected:
   // `rows`: of each forward of the UNet.

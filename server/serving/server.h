@@ -10,6 +10,7 @@
 
 #include "server/base/status.h"
 #include "server/serving/info.h"
+#include "server/serving/profile.h"
 #include "server/serving/request.h"
 #include "server/serving/stats.h"
 #include "server/settings/settings.h"
@@ -43,6 +44,8 @@ class Server {
                                       std::shared_ptr<DenoiseListener> listener);
   // One step of a loop; steps taken one by one give the bits of the loop.
   std::shared_ptr<CallHandle> Step(StepRequest request, StepCallback done);
+  // What each operator of a forward takes.
+  std::shared_ptr<CallHandle> Profile(ProfileRequest request, ProfileCallback done);
   // Counts and logs a request that the wire's own checks refused; `kind`: "infer", "denoise" or
   // "step".
   void Refused(std::string_view kind, const RequestHead& head, const Status& status);

@@ -9,8 +9,8 @@ namespace unetd {
 
 void Snapshot::SetFingerprint(const std::string& folder) {
   const std::string content =
-      Format("{}\n{}\n{}\n{}\n{}\n{}", folder, weights->Fingerprint(), bindings.fingerprint(),
-             TorchName(dtype), domain->backend->name(), domain->backend->version());
+      Format("{}\n{}\n{}\n{}\n{}\n{}\n{}", folder, weights->Fingerprint(), bindings.fingerprint(),
+             TorchName(dtype), conv->Key(), domain->backend->name(), domain->backend->version());
   fingerprint = Format("{:016x}", StableHash(content));
 }
 
@@ -25,7 +25,7 @@ std::shared_ptr<const Plan> Snapshot::FindPlan(const UNetShape& shape) const {
 StatusOr<std::shared_ptr<const Plan>> Snapshot::Build(const UNetShape& shape,
                                                       const CompileOptions& options) const {
   try {
-    PlanBuilder builder({domain->backend, weights.get(), dtype});
+    PlanBuilder builder({domain->backend, weights.get(), dtype, conv});
     unet->Emit(builder, shape, bindings);
     StatusOr<std::shared_ptr<const Plan>> plan = Compile(builder, options);
     if (!plan.ok()) return bindings.Explain(plan.status());

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/attention/binding.h"
+#include "server/plan/conv_policy.h"
 #include "server/plan/plan.h"
 #include "server/serving/domain.h"
 #include "server/unet/unet.h"
@@ -20,8 +21,9 @@ struct Snapshot {
   std::shared_ptr<const WeightStore> weights;
   VariantBindings bindings;
   DType dtype = DType::kFloat32;
-  Domain* domain = nullptr;  // the server's; outlives all snapshots
-  std::string fingerprint;   // 16 hexadecimal digits of what decides the results
+  std::shared_ptr<const ConvPolicy> conv;  // the model's
+  Domain* domain = nullptr;                // the server's; outlives all snapshots
+  std::string fingerprint;                 // 16 hexadecimal digits of what decides the results
 
   // Fills the fingerprint from the rest. `folder`: the model's.
   void SetFingerprint(const std::string& folder);

@@ -14,8 +14,9 @@ class StepRunner {
  public:
   virtual ~StepRunner() = default;
   // The plan's step section for `rows`. kCancelled at the next operator after `cancel` is set.
-  virtual Status Run(const Plan& plan, std::span<const RowBlocks> rows,
-                     const CancelFlag& cancel) = 0;
+  // `times` is Runner::Run's.
+  virtual Status Run(const Plan& plan, std::span<const RowBlocks> rows, const CancelFlag& cancel,
+                     std::span<OperatorTime> times) = 0;
   // Rows that one run takes in the memory that is there already.
   virtual uint32_t Room(const Plan& plan) = 0;
 };

@@ -136,8 +136,8 @@ StatusOr<ProcessorRule> ReadRule(const JsonValue& value, const ReaderContext& co
 
 StatusOr<ModelSettings> ReadModel(const JsonValue& value, const ReaderContext& context) {
   static const std::vector<std::string_view> kKeys = {
-      "name",   "path",    "scheduler", "backend", "dtype", "max_batch", "dynamic_batching",
-      "shapes", "variants"};
+      "name", "path",      "scheduler",        "backend", "dtype",
+      "conv", "max_batch", "dynamic_batching", "shapes",  "variants"};
   ASSIGN_OR_RETURN(const JsonObject object, JsonObject::Open(value, &kKeys));
   ModelSettings model;
   model.json_path = value.path();
@@ -160,6 +160,10 @@ StatusOr<ModelSettings> ReadModel(const JsonValue& value, const ReaderContext& c
     ASSIGN_OR_RETURN(const size_t choice, item->Choice({"float32", "float16", "bfloat16"}));
     constexpr std::array kTypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
     model.dtype = kTypes[choice];
+  }
+  if (const auto item = object.Find("conv")) {
+    ASSIGN_OR_RETURN(const size_t choice, item->Choice({"auto", "direct", "winograd"}));
+    model.conv = static_cast<ConvAlgorithm>(choice);
   }
   if (const auto item = object.Find("max_batch")) {
     ASSIGN_OR_RETURN(model.max_batch, item->Integer(1, kMaxBatch));

@@ -19,6 +19,18 @@ std::string OptionText(const OptionValue& value) {
       value);
 }
 
+const char* ConvName(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::kAuto:
+      return "auto";
+    case ConvAlgorithm::kDirect:
+      return "direct";
+    case ConvAlgorithm::kWinograd:
+      return "winograd";
+  }
+  return "?";
+}
+
 const OptionValue* ProcessorRule::FindOption(std::string_view name) const {
   for (const auto& [key, value] : options) {
     if (key == name) return &value;

@@ -67,6 +67,10 @@ struct VariantSettings {
   std::string json_path;  // "models[0].variants[1]"
 };
 
+// How 3x3 convolutions are computed: Winograd's way where it pays, nowhere, or wherever it can be.
+enum class ConvAlgorithm : uint32_t { kAuto = 0, kDirect = 1, kWinograd = 2 };
+const char* ConvName(ConvAlgorithm algorithm);  // as the config has it
+
 // How requests share forwards of the UNet.
 struct BatchingSettings {
   int64_t max_batch = 0;  // rows of a shared forward; 1: never share; 0, unsaid: the model's
@@ -79,7 +83,8 @@ struct ModelSettings {
   std::filesystem::path scheduler;  // absolute: file or folder; empty: look beside `path`
   std::string backend = kDefaultBackend;
   DType dtype = DType::kFloat32;  // or kFloat16, kBFloat16
-  int64_t max_batch = 8;          // rows of one request
+  ConvAlgorithm conv = ConvAlgorithm::kAuto;
+  int64_t max_batch = 8;  // rows of one request
   BatchingSettings dynamic_batching;
   // Height and width of samples; empty: the model's sample_size.
   std::vector<std::pair<int64_t, int64_t>> shapes;

@@ -11,7 +11,6 @@ namespace {
 
 // So that no size computed from these overflows: tokens^2 * channels * heads stays far below 2^63.
 constexpr int64_t kMaxRows = 1 << 20;
-constexpr int64_t kMaxPixels = 1 << 22;
 constexpr int64_t kMaxTextTokens = 1 << 16;
 constexpr int64_t kMaxBoxes = 1 << 12;
 constexpr int64_t kHintFactor = 8;

@@ -44,6 +44,8 @@ inline constexpr char kDownResidual[] = "down_block_additional_residuals.";
 inline constexpr char kAdapterResidual[] = "down_intrablock_additional_residuals.";
 }  // namespace wire
 
+inline constexpr int64_t kMaxPixels = 1 << 22;  // of a sample
+
 struct InputDecl {
   std::string name;
   Shape shape;                    // with the batch; -1 where free

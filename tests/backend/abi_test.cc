@@ -10,11 +10,12 @@ namespace {
 
 TEST(Abi, TheVersionThatTheseNumbersBelongTo) {
   EXPECT_EQ(UNETD_ABI_MAJOR, 1);
-  EXPECT_EQ(UNETD_ABI_MINOR, 0);
+  EXPECT_EQ(UNETD_ABI_MINOR, 1);
 }
 
 TEST(Abi, Sizes) {
   EXPECT_EQ(sizeof(unetd_view), 24u);
+  EXPECT_EQ(sizeof(unetd_conv2d), 19u * 4);
   EXPECT_EQ(sizeof(unetd_op_desc), 24u + 16 * 24 + 256);
   EXPECT_EQ(sizeof(unetd_weight), 48u);
   EXPECT_EQ(sizeof(unetd_recipe), 104u);

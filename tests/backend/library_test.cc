@@ -58,9 +58,9 @@ TEST_P(WrongLibrary, IsRefusedByName) {
 INSTANTIATE_TEST_SUITE_P(
     All, WrongLibrary,
     ::testing::Values(
-        Wrong{"wrong_major", "it was built for ABI 2.0; this server speaks 1.0"},
-        Wrong{"newer_minor", "it needs the newer ABI 1.1; this server speaks 1.0"},
-        Wrong{"short_struct", "ABI 1.0 needs " + std::to_string(sizeof(unetd_backend))},
+        Wrong{"wrong_major", "it was built for ABI 2.1; this server speaks 1.1"},
+        Wrong{"newer_minor", "it needs the newer ABI 1.2; this server speaks 1.1"},
+        Wrong{"short_struct", "ABI 1.1 needs " + std::to_string(sizeof(unetd_backend))},
         Wrong{"tiny_struct", "its table has 4 bytes, too few to hold the ABI's version"},
         Wrong{"missing_run", "lacks the required entry 'run'"},
         Wrong{"missing_supports", "lacks the required entry 'supports'"},

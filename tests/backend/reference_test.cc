@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::FloatNear;
+using ::testing::HasSubstr;
 using ::testing::Pointwise;
 
 // Written from the definition: planar, one output at a time, in fp64.
@@ -49,7 +50,7 @@ std::vector<double> DirectConv(const OperatorCase& test, const std::vector<float
 
 TEST(Reference, ConvolutionIsTheDefinition) {
   OperatorCase test = NewCase("conv", UNETD_OP_CONV2D, kF32);
-  test.desc.u.conv2d = {5, 4, 3, 4, 3, 2, 2, 1, 2, 1, 3, 0, 0, 1, UNETD_ACT_NONE, 1.0f};
+  test.desc.u.conv2d = {5, 4, 3, 4, 3, 2, 2, 1, 2, 1, 3, 0, 0, 1, UNETD_ACT_NONE, 1.0f, 0, 0, 0};
   SetView(test, UNETD_ARG_SRC0, 20, 3, kF32);
   SetView(test, UNETD_ARG_DST, 12, 6, kF32);
   SetWeight(test, 0, {6, 3, 3, 2}, 1);
@@ -63,7 +64,7 @@ TEST(Reference, ConvolutionIsTheDefinition) {
 TEST(Reference, ConvolutionAddsInTheDocumentedOrder) {
   // (relu(x * w + bias + row_bias) + residual) * out_scale, 1 x 1 everywhere.
   OperatorCase test = NewCase("order", UNETD_OP_CONV2D, kF32);
-  test.desc.u.conv2d = {1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, UNETD_ACT_RELU, 0.5f};
+  test.desc.u.conv2d = {1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, UNETD_ACT_RELU, 0.5f, 0, 0, 0};
   for (uint32_t arg : {UNETD_ARG_SRC0, UNETD_ARG_DST, UNETD_ARG_ROW_BIAS, UNETD_ARG_RESIDUAL}) {
     SetView(test, arg, 1, 1, kF32);
   }
@@ -75,12 +76,18 @@ TEST(Reference, ConvolutionAddsInTheDocumentedOrder) {
   EXPECT_THAT(Compute(test), ElementsAre(-4));  // (relu(3 * 2 + 1 - 20) - 8) / 2
   Give(test, UNETD_ARG_ROW_BIAS, {5});
   EXPECT_THAT(Compute(test), ElementsAre(2));  // (relu(12) - 8) / 2
+  // One way of summing, whatever is asked for; but not what nobody knows.
+  test.desc.u.conv2d.algorithm = UNETD_CONV_WINOGRAD;
+  test.desc.u.conv2d.reference_h = test.desc.u.conv2d.reference_w = 64;
+  EXPECT_THAT(Compute(test), ElementsAre(2));
+  test.desc.u.conv2d.algorithm = 3;
+  EXPECT_THAT(OpenReference()->Supports(test.desc).message(), HasSubstr("unknown algorithm 3"));
 }
 
 TEST(Reference, ConvolutionResizesFirst) {
   // 1 x 2 -> 2 x 4 by nearest, then a kernel of ones over 2 x 2 without padding.
   OperatorCase test = NewCase("resize", UNETD_OP_CONV2D, kF32);
-  test.desc.u.conv2d = {1, 2, 1, 3, 2, 2, 1, 0, 0, 0, 0, 2, 4, 0, UNETD_ACT_NONE, 1.0f};
+  test.desc.u.conv2d = {1, 2, 1, 3, 2, 2, 1, 0, 0, 0, 0, 2, 4, 0, UNETD_ACT_NONE, 1.0f, 0, 0, 0};
   SetView(test, UNETD_ARG_SRC0, 2, 1, kF32);
   SetView(test, UNETD_ARG_DST, 3, 1, kF32);
   SetWeight(test, 0, {1, 1, 2, 2}, 0, 1);

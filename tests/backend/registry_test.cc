@@ -47,7 +47,7 @@ TEST_F(RegistryTest, OpensTheFolderByNameAndKeepsReasons) {
   EXPECT_THAT(Names(*registry), ElementsAre("refusing", "throwing"));
   ASSERT_EQ(registry->unopened().size(), 2u);
   EXPECT_EQ(registry->unopened()[0].file, (folder_ / "another.so").string());
-  EXPECT_THAT(registry->unopened()[0].reason.message(), HasSubstr("it was built for ABI 2.0"));
+  EXPECT_THAT(registry->unopened()[0].reason.message(), HasSubstr("it was built for ABI 2.1"));
   EXPECT_THAT(registry->unopened()[1].reason.message(), HasSubstr("/text.so': cannot be loaded"));
 }
 

@@ -14,6 +14,7 @@ std::string Name(const AttentionCase& c) {
 Call MakeCall(const AttentionCase& c, uint32_t algorithm, uint32_t rows) {
   Call call;
   call.desc = Desc(UNETD_OP_ATTENTION);
+  if (c.dtype == UNETD_DTYPE_BF16) call.desc.compute_dtype = c.dtype;
   unetd_attention& a = call.desc.u.attention;
   a.algorithm = algorithm;
   a.heads = c.heads;
@@ -97,19 +98,22 @@ AttentionExpected Oracle(const AttentionCase& c, const Call& call, uint32_t row)
   return e;
 }
 
-double Tolerance(const AttentionCase& c, double size) {
+double Tolerance(const AttentionCase& c, double size, bool pairs) {
   const double scores = c.spread * c.spread / 3 * std::sqrt(c.head_dim) + 4;
   const double rounding = Epsilon(UNETD_DTYPE_F32) * (4 * scores + 16 + std::sqrt(c.keys));
-  return size * (rounding + 1.01 * Epsilon(c.dtype)) + 1e-7;
+  // Weights that are rounded to bfloat16, and their exponential's 1e-4th.
+  const double weights = pairs ? Epsilon(UNETD_DTYPE_BF16) + 2e-4 : 0;
+  return size * (rounding + weights + 1.01 * Epsilon(c.dtype)) + 1e-7;
 }
 
 void ExpectClose(const AttentionCase& c, const Call& call, const Outcome& got) {
   ASSERT_EQ(got.code, UNETD_OK) << got.why;
   EXPECT_EQ(got.damage, "");
+  const bool pairs = got.description.find("avx512_bf16") != std::string::npos;
   for (uint32_t row = 0; row < call.rows; ++row) {
     const AttentionExpected want = Oracle(c, call, row);
     for (uint64_t i = 0; i < want.values.size(); ++i) {
-      ASSERT_NEAR(got.values[row][i], want.values[i], Tolerance(c, want.sizes[i]))
+      ASSERT_NEAR(got.values[row][i], want.values[i], Tolerance(c, want.sizes[i], pairs))
           << "row " << row << " element " << i << " of " << got.description;
     }
   }

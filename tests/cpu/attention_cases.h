@@ -35,8 +35,8 @@ struct AttentionExpected {
 AttentionExpected Oracle(const AttentionCase& c, const Call& call, uint32_t row);
 
 // Scores carry an error of about eps * (|q||k| scale + log2 e), which the exponential makes
-// relative; the sums add theirs.
-double Tolerance(const AttentionCase& c, double size);
+// relative; the sums add theirs. `pairs`: of the kernels that multiply bfloat16.
+double Tolerance(const AttentionCase& c, double size, bool pairs = false);
 
 void ExpectClose(const AttentionCase& c, const Call& call, const Outcome& got);
 

@@ -143,7 +143,7 @@ TEST_P(AttentionEdgeTest, RefusesNamingTheReason) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, AttentionEdgeTest, testing::ValuesIn(Isas()),
+INSTANTIATE_TEST_SUITE_P(Isa, AttentionEdgeTest, testing::ValuesIn(MatrixIsas()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -31,6 +31,40 @@ TEST_P(AttentionTest, MatchesPlainLoops) {
   }
 }
 
+// In pairs of bfloat16 where the CPU has them; odd sizes leave half a pair.
+TEST_P(AttentionTest, Bfloat16MatchesPlainLoops) {
+  for (const AttentionCase& shape : kShapes) {
+    for (const Mask mask : {Mask::kNone, Mask::kRow, Mask::kFull}) {
+      AttentionCase c = shape;
+      c.mask = mask;
+      c.dtype = UNETD_DTYPE_BF16;
+      if (c.keys < 9 && mask != Mask::kNone) continue;
+      SCOPED_TRACE(Name(c));
+      for (const float sign : {1.0f, -1.0f}) {
+        Call call = MakeCall(c, UNETD_ATTENTION_SDPA);
+        call.desc.u.attention.scale *= sign;
+        call.threads = 2;
+        ExpectClose(c, call, RunOp(backend_, call));
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// What lies beside an odd head's last value is another's.
+TEST_P(AttentionTest, Bfloat16HeadsKeepApart) {
+  const AttentionCase c{2, 5, 9, 7, Mask::kNone, UNETD_DTYPE_BF16};
+  Call call = MakeCall(c, UNETD_ATTENTION_SDPA);
+  for (const uint32_t arg : {UNETD_ARG_KEY, UNETD_ARG_VALUE}) {
+    call.args[arg].values[0][3 * 10 + 5] = NAN;  // the second head's first channel
+  }
+  const Outcome got = RunOp(backend_, call);
+  ASSERT_EQ(got.code, UNETD_OK) << got.why;
+  for (uint64_t i = 0; i < got.values[0].size(); ++i) {
+    EXPECT_EQ(std::isnan(got.values[0][i]), i % 10 >= 5) << i;
+  }
+}
+
 TEST_P(AttentionTest, StorageTypesAndFusedBuffers) {
   for (const int32_t dtype : {UNETD_DTYPE_F32, UNETD_DTYPE_F16, UNETD_DTYPE_BF16}) {
     for (const uint32_t head_dim : {5u, 40u, 80u}) {
@@ -92,10 +126,13 @@ TEST_P(AttentionTest, SdpaKeepsNoScoreMatrix) {
 }
 
 TEST_P(AttentionTest, SameBitsWhateverTheRowsSlotsAndThreads) {
-  for (const uint32_t algorithm :
-       {UNETD_ATTENTION_SDPA, UNETD_ATTENTION_MATH, UNETD_ATTENTION_SLICED}) {
+  const std::pair<uint32_t, int32_t> kKinds[] = {{UNETD_ATTENTION_SDPA, UNETD_DTYPE_F32},
+                                                 {UNETD_ATTENTION_SDPA, UNETD_DTYPE_BF16},
+                                                 {UNETD_ATTENTION_MATH, UNETD_DTYPE_F32},
+                                                 {UNETD_ATTENTION_SLICED, UNETD_DTYPE_F32}};
+  for (const auto& [algorithm, dtype] : kKinds) {
     for (const Mask mask : {Mask::kNone, Mask::kFull}) {
-      const AttentionCase c{3, 40, 150, 140, mask};
+      const AttentionCase c{3, 40, 150, 140, mask, dtype};
       const Call all = MakeCall(c, algorithm, 8);
       std::vector<std::vector<uint8_t>> alone;
       for (uint32_t row = 0; row < 8; ++row) {
@@ -127,7 +164,7 @@ TEST_P(AttentionTest, SameBitsWhateverTheRowsSlotsAndThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, AttentionTest, testing::ValuesIn(Isas()),
+INSTANTIATE_TEST_SUITE_P(Isa, AttentionTest, testing::ValuesIn(MatrixIsas()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

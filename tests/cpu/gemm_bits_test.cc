@@ -17,7 +17,7 @@ class GemmBitsTest : public testing::TestWithParam<std::string> {
   void SetUp() override { ASSERT_TRUE(backend_.ok()) << backend_.error(); }
   CpuBackend backend_;
 };
-INSTANTIATE_TEST_SUITE_P(Isa, GemmBitsTest, testing::ValuesIn(Isas()),
+INSTANTIATE_TEST_SUITE_P(Isa, GemmBitsTest, testing::ValuesIn(MatrixIsas()),
                          [](const auto& info) { return info.param; });
 
 // A row's bits are the same alone and in a batch, in any slot, with any threads.
@@ -72,6 +72,17 @@ TEST_P(GemmBitsTest, BitsDoNotDependOnTheBatch) {
                        .dtype = kBF16,
                        .weight_dtype = kBF16},
                       rows);
+  });
+  ExpectSameBits(backend_, [](uint32_t rows) {
+    return MakeConv({.in_h = 9,
+                     .in_w = 11,
+                     .channels = {133, 40},
+                     .out = 75,
+                     .row_bias = true,
+                     .residual = true,
+                     .dtype = kBF16,
+                     .weight_dtype = kBF16},
+                    rows);
   });
 }
 

@@ -40,6 +40,8 @@ void AddArgs(const Case& c, uint64_t in_tokens, uint64_t out_tokens, uint32_t ou
   }
   if (c.row_bias) AddArg(UNETD_ARG_ROW_BIAS, 1, out, c.dtype, c.pad_stride, true, call);
   call->desc.weight_dtype = c.weight_dtype;
+  // As a bfloat16 model's host says; what float32 stores is multiplied in float32 all the same.
+  if (c.dtype == UNETD_DTYPE_BF16) call->desc.compute_dtype = c.dtype;
 }
 
 // What both operators are to the reference: source tokens by output token and tap, columns of
@@ -151,6 +153,9 @@ Call MakeConv(const ConvCase& c, uint32_t rows) {
   conv.has_bias = c.bias;
   conv.activation = c.activation;
   conv.out_scale = c.out_scale;
+  conv.algorithm = c.algorithm;
+  conv.reference_h = c.reference_h;
+  conv.reference_w = c.reference_w;
   AddArgs(c, uint64_t{c.in_h} * c.in_w, uint64_t{conv.out_h} * conv.out_w, c.out, &call);
   const uint32_t in = std::accumulate(c.channels.begin(), c.channels.end(), 0u);
   const double scale = 1 / std::sqrt(in * c.kernel_h * c.kernel_w / 3.0);

@@ -23,6 +23,8 @@ struct ConvCase {
   int32_t weight_dtype = UNETD_DTYPE_F32;  // packed
   int32_t source_dtype = UNETD_DTYPE_F32;  // of the checkpoint
   uint64_t pad_stride = 0;                 // elements between the tokens of every argument
+  uint32_t algorithm = UNETD_CONV_AUTO;
+  uint32_t reference_h = 0, reference_w = 0;
 };
 
 struct LinearCase {

@@ -55,7 +55,7 @@ TEST_F(GemmRefusalTest, ConvNamesWhatItDoesNotServe) {
   RefuseConv("residual is [64, 7]", [](Call& c) { c.args[UNETD_ARG_RESIDUAL].view.channels = 7; });
   RefuseConv("row_bias is [2, 8]", [](Call& c) { c.args[UNETD_ARG_ROW_BIAS].view.tokens = 2; });
   RefuseConv("weight_dtype is i8", [](Call& c) { c.desc.weight_dtype = UNETD_DTYPE_I8; });
-  RefuseConv("compute_dtype is bf16", [](Call& c) { c.desc.compute_dtype = UNETD_DTYPE_BF16; });
+  RefuseConv("compute_dtype is f16", [](Call& c) { c.desc.compute_dtype = UNETD_DTYPE_F16; });
   RefuseConv("sum_dtype is f64", [](Call& c) { c.desc.sum_dtype = UNETD_DTYPE_F64; });
   RefuseConv("input size is 0x8", [](Call& c) { c.desc.u.conv2d.in_h = 0; });
   RefuseConv("src0 has 64 tokens, the input size says 72", [](Call& c) {
@@ -77,6 +77,11 @@ TEST_F(GemmRefusalTest, ConvNamesWhatItDoesNotServe) {
   RefuseConv("has_bias is 2", [](Call& c) { c.desc.u.conv2d.has_bias = 2; });
   RefuseConv("activation 5", [](Call& c) { c.desc.u.conv2d.activation = UNETD_ACT_GEGLU; });
   RefuseConv("out_scale", [](Call& c) { c.desc.u.conv2d.out_scale = NAN; });
+  RefuseConv("algorithm is 3, expected 0 (auto), 1 (direct) or 2 (winograd)",
+             [](Call& c) { c.desc.u.conv2d.algorithm = 3; });
+  RefuseConv("reference size is 0x8", [](Call& c) { c.desc.u.conv2d.reference_w = 8; });
+  RefuseConv("size 1048577 is too large",
+             [](Call& c) { c.desc.u.conv2d.reference_h = (1 << 20) + 1; });
   RefuseConv("too large", [](Call& c) { c.args[UNETD_ARG_SRC0].view.stride = UINT64_MAX / 3; });
   RefuseConv("too many input channels", [](Call& c) {
     c.args[UNETD_ARG_SRC0].view.channels = 1u << 29;
@@ -154,9 +159,8 @@ TEST_F(GemmRefusalTest, OpenNamesABadOption) {
   for (const char* bad : {"", "0", "-1", "1.5", "two", "99999999999999999999"}) {
     EXPECT_EQ(open("threads", bad), "2 option threads: expected a whole number from 1 to 1024");
   }
-  EXPECT_EQ(open("isa", "sse"), "2 option isa: expected auto, avx2 or avx512");
-  EXPECT_EQ(open("conv", "fast"), "2 option conv: expected auto or direct");
-  EXPECT_EQ(open("thread", "2"), "2 unknown option thread, expected threads, isa or conv");
+  EXPECT_EQ(open("isa", "sse"), "2 option isa: expected auto, avx2, avx512 or avx512_bf16");
+  EXPECT_EQ(open("thread", "2"), "2 unknown option thread, expected threads or isa");
 }
 
 TEST_F(GemmRefusalTest, MemoryIsAlignedAndZeroSizesAreLetPass) {

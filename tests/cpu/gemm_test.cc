@@ -20,7 +20,7 @@ class GemmTest : public testing::TestWithParam<std::string> {
   }
   CpuBackend backend_;
 };
-INSTANTIATE_TEST_SUITE_P(Isa, GemmTest, testing::ValuesIn(Isas()),
+INSTANTIATE_TEST_SUITE_P(Isa, GemmTest, testing::ValuesIn(MatrixIsas()),
                          [](const auto& info) { return info.param; });
 
 std::vector<ConvCase> ConvCases() {
@@ -139,8 +139,13 @@ std::vector<ConvCase> ConvCases() {
   };
 }
 
+// In float32, and in bfloat16, which some CPUs multiply in pairs.
 TEST_P(GemmTest, ConvIsRight) {
-  for (const ConvCase& c : ConvCases()) ExpectRight(MakeConv(c, 2), c.name);
+  for (ConvCase& c : ConvCases()) {
+    ExpectRight(MakeConv(c, 2), c.name);
+    c.dtype = c.weight_dtype = kBF16;
+    ExpectRight(MakeConv(c, 2), c.name + ", bfloat16");
+  }
 }
 
 TEST_P(GemmTest, EveryStorageIsRight) {
@@ -226,15 +231,24 @@ std::vector<LinearCase> LinearCases() {
 }
 
 TEST_P(GemmTest, LinearIsRight) {
-  for (const LinearCase& c : LinearCases()) ExpectRight(MakeLinear(c, 3), c.name);
+  for (LinearCase& c : LinearCases()) {
+    ExpectRight(MakeLinear(c, 3), c.name);
+    c.dtype = c.weight_dtype = kBF16;
+    ExpectRight(MakeLinear(c, 3), c.name + ", bfloat16");
+  }
 }
 
 // Every height of a register tile, and a half-empty last panel.
 TEST_P(GemmTest, EveryRemainderIsRight) {
   for (uint64_t tokens = 1; tokens <= 30; ++tokens) {
     for (const uint32_t columns : {1u, 15u, 16u, 17u, 40u}) {
-      ExpectRight(MakeLinear({.tokens = tokens, .channels = {6}, .segments = {columns}}),
-                  std::to_string(tokens) + " tokens " + std::to_string(columns) + " columns");
+      const std::string name =
+          std::to_string(tokens) + " tokens " + std::to_string(columns) + " columns";
+      LinearCase c = {.tokens = tokens, .channels = {6}, .segments = {columns}};
+      ExpectRight(MakeLinear(c), name);
+      c.dtype = c.weight_dtype = kBF16;
+      c.channels = {7};
+      ExpectRight(MakeLinear(c), name + ", bfloat16");
     }
   }
 }

@@ -143,10 +143,9 @@ CpuBackend::CpuBackend(const std::string& isa) {
   }
   table_ = entry();
   static const unetd_host host = {sizeof(unetd_host), 0, [](int32_t, const char*) {}};
-  // Winograd where its rule takes it: every way of convolving is in the suite.
-  const unetd_option options[] = {{"isa", isa.c_str()}, {"conv", "auto"}};
+  const unetd_option options[] = {{"isa", isa.c_str()}};
   unetd_error error{};
-  if (table_->open(&host, options, 2, &state_, &error) != UNETD_OK) {
+  if (table_->open(&host, options, 1, &state_, &error) != UNETD_OK) {
     state_ = nullptr;
     error_ = error.text;
   }
@@ -161,6 +160,13 @@ std::vector<std::string> Isas() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     isas.push_back("avx512");
+  }
+  return isas;
+}
+std::vector<std::string> MatrixIsas() {
+  std::vector<std::string> isas = Isas();
+  if (!isas.empty() && isas.back() == "avx512" && __builtin_cpu_supports("avx512bf16")) {
+    isas.push_back("avx512_bf16");
   }
   return isas;
 }

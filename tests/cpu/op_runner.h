@@ -12,7 +12,7 @@
 
 namespace unetd::test {
 
-// The plugin opened with isa = "avx2" or "avx512"; null if this CPU has it not.
+// The plugin opened with isa = "avx2", "avx512" or "avx512_bf16"; null if this CPU has it not.
 class CpuBackend {
  public:
   explicit CpuBackend(const std::string& isa);
@@ -33,6 +33,8 @@ class CpuBackend {
 
 // The instruction sets that this CPU has.
 std::vector<std::string> Isas();
+// Those that convolution, linear and attention have kernels for: "avx512_bf16" too.
+std::vector<std::string> MatrixIsas();
 
 // One argument of every row: values[row][token * channels + channel] as doubles.
 struct Arg {

@@ -92,6 +92,19 @@ std::vector<ConvCase> Cases() {
        .residual = true,
        .dtype = kBF16,
        .source_dtype = kBF16},
+      {.name = "F4 bf16 weights",
+       .in_h = 32,
+       .in_w = 32,
+       .channels = {64},
+       .out = 65,
+       .dtype = kBF16,
+       .weight_dtype = kBF16},
+      {.name = "F4 f16 weights",
+       .in_h = 32,
+       .in_w = 32,
+       .channels = {64},
+       .out = 65,
+       .weight_dtype = kF16},
   };
 }
 
@@ -147,29 +160,79 @@ TEST_P(WinogradTest, IsChosenByAFixedRule) {
   EXPECT_EQ(way(c), "packed gemm") << "too few outputs";
   c = small;
   c.weight_dtype = kF16;
-  EXPECT_EQ(way(c), "packed gemm") << "weights stored in 16 bits";
+  EXPECT_EQ(way(c), "packed gemm") << "F(2, 3) with weights stored in 16 bits";
   c = small;
   c.in_h = c.in_w = 16;
   c.stride = 2;
   EXPECT_EQ(way(c), "packed gemm") << "a stride";
 }
 
-TEST_P(WinogradTest, DirectIsTheDefault) {
-  const unetd_option options[] = {{"isa", GetParam().c_str()}};
-  const unetd_backend& table = backend_.table();
-  void* state = nullptr;
-  unetd_error error = {};
-  ASSERT_EQ(table.open(nullptr, options, 1, &state, &error), UNETD_OK) << error.text;
-  Call call = MakeConv({.channels = {64}, .out = 64});
-  for (const auto& [id, arg] : call.args) call.desc.args[id] = arg.view;
-  unetd_prepared prepared = {};
-  ASSERT_EQ(table.prepare(state, &call.desc, &prepared, &error), UNETD_OK) << error.text;
-  EXPECT_EQ(std::string(prepared.description).substr(0, 11), "packed gemm");
-  unetd_recipe recipe = {};
-  ASSERT_EQ(table.pack_recipe(state, &call.desc, 0, &recipe, &error), UNETD_OK) << error.text;
-  EXPECT_EQ(std::string(recipe.name).substr(0, 5), "gemm-");
-  table.release(state, prepared.handle);
-  table.close(state);
+// The way is the reference size's, so that a weight packed for one size serves every other.
+TEST_P(WinogradTest, ServesAnySizeByTheReferenceSize) {
+  const std::pair<uint32_t, uint32_t> sizes[] = {{5, 7}, {1, 1}, {1, 2}, {3, 64}, {2, 4}, {64, 64}};
+  for (const auto& [height, width] : sizes) {
+    for (const auto& [reference, way] : {std::pair{64u, "winograd F(4"}, {8u, "winograd F(2"}}) {
+      ConvCase c = {.in_h = height, .in_w = width, .channels = {64}, .out = 67, .row_bias = true};
+      c.reference_h = c.reference_w = reference;
+      const Call call = MakeConv(c, 2);
+      const Outcome outcome = RunOp(backend_, call);
+      EXPECT_EQ(outcome.description.substr(0, 12), way) << height << "x" << width;
+      EXPECT_EQ(Mismatch(call, outcome), "") << height << "x" << width << ", " << way;
+    }
+  }
+}
+
+TEST_P(WinogradTest, AWeightHasOnePackingForAllSizes) {
+  const auto recipe = [&](uint32_t side, uint32_t reference) {
+    Call call = MakeConv({.in_h = side, .in_w = side, .channels = {64}, .out = 64});
+    call.desc.u.conv2d.reference_h = call.desc.u.conv2d.reference_w = reference;
+    for (const auto& [id, arg] : call.args) call.desc.args[id] = arg.view;
+    unetd_recipe made = {};
+    unetd_error error = {};
+    EXPECT_EQ(backend_.table().pack_recipe(backend_.state(), &call.desc, 0, &made, &error),
+              UNETD_OK)
+        << error.text;
+    return std::string(made.name);
+  };
+  for (const uint32_t side : {1u, 6u, 8u, 40u}) {
+    EXPECT_EQ(recipe(side, 32), recipe(32, 0));
+    EXPECT_EQ(recipe(side, 8), recipe(8, 0));
+    EXPECT_EQ(recipe(side, 4), recipe(4, 0));
+  }
+  EXPECT_NE(recipe(32, 0), recipe(8, 0));
+  EXPECT_NE(recipe(8, 0), recipe(4, 0));
+}
+
+TEST_P(WinogradTest, IsAskedForOrForbidden) {
+  const auto way = [&](ConvCase c, uint32_t algorithm) {
+    c.algorithm = algorithm;
+    const Call call = MakeConv(c, 2);
+    const Outcome outcome = RunOp(backend_, call);
+    EXPECT_EQ(Mismatch(call, outcome), "") << outcome.description;
+    return outcome.description.substr(0, 12);
+  };
+  const ConvCase large = {.in_h = 32, .in_w = 32, .channels = {64}, .out = 64};
+  EXPECT_EQ(way(large, UNETD_CONV_AUTO), "winograd F(4");
+  EXPECT_EQ(way(large, UNETD_CONV_DIRECT), "packed gemm ");
+  // Where auto would not take it: few channels, few tiles.
+  ConvCase c = {.in_h = 16, .in_w = 16, .channels = {16}, .out = 3};
+  EXPECT_EQ(way(c, UNETD_CONV_AUTO), "packed gemm ");
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "winograd F(4");
+  c.in_h = 12;
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "winograd F(2") << "12 tiles of F(4, 3)";
+  c.in_h = c.in_w = 1;
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "winograd F(2");
+  c.channels = {32, 16};
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "winograd F(2");
+  // Where it cannot be taken.
+  c.channels = {24};
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "packed gemm ") << "a ragged segment";
+  c = large;
+  c.weight_dtype = kF16;
+  EXPECT_EQ(way(c, UNETD_CONV_AUTO), "winograd F(4") << "weights stored in 16 bits";
+  c = large;
+  c.stride = 2;
+  EXPECT_EQ(way(c, UNETD_CONV_WINOGRAD), "packed gemm ") << "a stride";
 }
 
 }  // namespace

@@ -90,11 +90,6 @@ def test_unknown_names(api):
     assert "'nobody'" in message and "sliced" in message
 
 
-def test_profile_is_not_offered_yet(api):
-    code, _ = refusal(api.call("Admin", "Profile"), api.message("ProfileRequest")(model="digits"))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_later_rules_override_earlier_ones(start):
     rules = [
         {"layers": "*", "processor": "AttnProcessor"},

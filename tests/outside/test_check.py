@@ -138,6 +138,12 @@ CONFIGS = {
     "memory too small": ({"server": {"limits": {"memory_mib": 1}}, "models": [DIGITS]}, ["models[0]", "1.0 MiB"]),
     "log format": ({"server": {"log_format": "xml"}, "models": [DIGITS]}, ["server.log_format", "'xml'"]),
     "dtype": ({"models": [{**DIGITS, "dtype": "int8"}]}, ["models[0].dtype", "'int8'"]),
+    "conv": ({"models": [{**DIGITS, "conv": "fast"}]}, ["models[0].conv", "'winograd'", "'fast'"]),
+    "conv of another kind": ({"models": [{**DIGITS, "conv": 3}]}, ["models[0].conv"]),
+    "conv of the backend": (
+        {"backends": [{"name": "cpu", "options": {"conv": "auto"}}], "models": [DIGITS]},
+        ["backends[0]", "conv", "threads or isa"],
+    ),
     "max_batch": ({"models": [{**DIGITS, "max_batch": 0}]}, ["models[0].max_batch"]),
     "shapes": ({"models": [{**DIGITS, "shapes": [[16, 0]]}]}, ["models[0].shapes[0]"]),
     "huge shapes": (

@@ -53,6 +53,8 @@ def test_model_config(client):
     assert not inputs["sample"].optional
     assert inputs["encoder_attention_mask"].optional
     assert [list(tensor.dims) for tensor in config.output] == [[1, -1, -1]]
+    said = {key: value.string_value for key, value in config.parameters.items()}
+    assert said == {"dtype": "float32", "conv": "auto"}
     batching = config.dynamic_batching
     assert list(batching.preferred_batch_size) == [8]
     assert (batching.max_queue_delay_microseconds, batching.priority_levels) == (0, 8)

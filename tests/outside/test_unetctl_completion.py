@@ -44,7 +44,7 @@ def test_the_script_is_bash():
 
 def test_commands_and_flags():
     everything = offered("unetctl", "")
-    assert {"predict", "step", "denoise", "bench", "models", "layers", "processors", "completion"} <= everything
+    assert {"predict", "step", "denoise", "bench", "models", "layers", "processors", "profile", "completion"} <= everything
     assert offered("unetctl", "pre") == {"predict"}
     assert offered("unetctl", "-a", "127.0.0.1:1", "den") == {"denoise"}
     assert offered("unetctl", "--ver") == {"--version"}
@@ -58,6 +58,7 @@ def test_words_of_an_option():
     assert offered("unetctl", "bench", "-k", "s") == {"step"}
     assert offered("unetctl", "bench", "--kind", "=", "d") == {"denoise"}
     assert offered("unetctl", "completion", "b") == {"bash"}
+    assert offered("unetctl", "profile", "--by", "") == {"operator", "kind", "layer"}
     assert offered("unetctl", "bench", "--rows", "") == set()  # a number: nobody can guess it
 
 
@@ -78,6 +79,8 @@ def test_names_that_the_server_has(digits):
     assert offered(*unetctl, "denoise", "--variant-conditions", "s") == {"sliced="}
     assert offered(*unetctl, "layers", "") == {"digits"}
     assert offered(*unetctl, "layers", "digits", "-v", "b") == {"baseline"}
+    assert offered(*unetctl, "profile", "") == {"digits"}
+    assert offered(*unetctl, "profile", "digits", "-v", "s") == {"sliced"}
     assert "SlicedAttnProcessor" in offered(*unetctl, "processors", "Sl")
 
 

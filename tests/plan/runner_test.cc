@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "tests/plan/small_plan.h"
 
 namespace unetd {
@@ -54,6 +56,36 @@ TEST_F(RunnerTest, OverTheLimitIsRefusedAndTheOldArenaStays) {
   auto blocks = *RequestBlocks::Create(plan, *ledger_, 1);
   FillRow(*blocks, 0, 1);
   EXPECT_TRUE(RunAll(*runner, *blocks, {0}).ok());
+}
+
+TEST_F(RunnerTest, TakingTimesCountsEveryCallAndChangesNoBit) {
+  Open(ReferenceBackend());
+  auto plan = *Build();
+  auto runner = *Runner::Create(backend_, ledger_, 2);
+  auto blocks = *RequestBlocks::Create(plan, *ledger_, 3);
+  std::vector<RowBlocks> rows;
+  for (uint32_t row = 0; row < 3; ++row) {
+    FillRow(*blocks, row, row);
+    rows.push_back(blocks->Row(row));
+    rows.back().group = row;
+  }
+  ASSERT_TRUE(runner->Admit(*plan, 1).ok());  // so each row is a part of its own
+  ASSERT_TRUE(RunAll(*runner, *blocks, {0, 1, 2}).ok());
+  const std::vector<float> plain = OutputOf(*blocks, 2);
+  std::memset(const_cast<float*>(blocks->Output(2)), 0, plan->output_row_bytes);
+  std::vector<OperatorTime> times;
+  for (Section section : {Section::kCondition, Section::kSchedule, Section::kStep}) {
+    times.assign(plan->sections[static_cast<int>(section)].size(), {});
+    ASSERT_FALSE(times.empty());
+    ASSERT_TRUE(runner->Run(*plan, section, rows, nullptr, times).ok());
+    for (const OperatorTime& op : times) {
+      EXPECT_EQ(op.calls, 3u);
+      EXPECT_GT(op.time.count(), 0);
+    }
+  }
+  EXPECT_EQ(OutputOf(*blocks, 2), plain);
+  times.pop_back();
+  EXPECT_EQ(runner->Run(*plan, Section::kStep, rows, nullptr, times).code(), Code::kInternal);
 }
 
 TEST_F(RunnerTest, CancelStopsBeforeTheNextOperator) {

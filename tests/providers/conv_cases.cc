@@ -18,6 +18,8 @@ struct Conv {
   float out_scale = 1;
   uint32_t gap = 0;    // elements between tokens
   uint32_t shift = 0;  // elements beyond alignment
+  uint32_t algorithm = UNETD_CONV_AUTO;
+  uint32_t reference = 0;  // a side of the size that the choice goes by
 };
 
 OperatorCase Make(const Conv& c, int32_t dtype) {
@@ -42,6 +44,8 @@ OperatorCase Make(const Conv& c, int32_t dtype) {
   conv.has_bias = c.bias;
   conv.activation = c.activation;
   conv.out_scale = c.out_scale;
+  conv.algorithm = c.algorithm;
+  conv.reference_h = conv.reference_w = c.reference;
   const uint64_t out_tokens = uint64_t{conv.out_h} * conv.out_w;
   SetSources(test, uint64_t{c.h} * c.w, c.in, dtype, c.segments, c.gap);
   SetView(test, UNETD_ARG_DST, out_tokens, c.out, dtype, c.gap);
@@ -303,6 +307,28 @@ void AddConvCases(std::vector<OperatorCase>& cases) {
        .left = 0,
        .bottom = 0,
        .right = 1},
+      // Served at other sizes than the one that the choice goes by, and against what would be
+      // chosen.
+      {.name = "fast4_at_5x7", .h = 5, .w = 7, .in = 64, .out = 64, .reference = 64},
+      {.name = "fast4_at_1x1", .h = 1, .w = 1, .in = 64, .out = 72, .reference = 64},
+      {.name = "fast4_at_3x64", .h = 3, .w = 64, .in = 64, .out = 64, .reference = 64},
+      {.name = "fast2_at_33x31", .h = 33, .w = 31, .in = 64, .out = 64, .reference = 8},
+      {.name = "slow_at_32x32", .h = 32, .w = 32, .in = 64, .out = 64, .reference = 4},
+      {.name = "direct", .h = 32, .w = 32, .in = 64, .out = 64, .algorithm = UNETD_CONV_DIRECT},
+      {.name = "winograd_narrow",
+       .h = 16,
+       .w = 17,
+       .in = 48,
+       .out = 5,
+       .segments = 1,
+       .residual = true,
+       .algorithm = UNETD_CONV_WINOGRAD},
+      {.name = "winograd_one_pixel",
+       .h = 1,
+       .w = 1,
+       .in = 16,
+       .out = 9,
+       .algorithm = UNETD_CONV_WINOGRAD},
   };
   for (const Conv& conv : kAll) {
     for (int32_t dtype : kDTypes) cases.push_back(Make(conv, dtype));

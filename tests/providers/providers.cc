@@ -15,7 +15,7 @@ using Options = std::vector<std::pair<std::string, std::string>>;
 
 // Backends whose options choose between sets of kernels: each set is a provider of its own.
 const std::vector<std::pair<std::string, std::vector<Options>>> kOptionSets = {
-    {"cpu", {{{"isa", "avx2"}}, {{"isa", "avx512"}}}},
+    {"cpu", {{{"isa", "avx2"}}, {{"isa", "avx512"}}, {{"isa", "avx512_bf16"}}}},
     {"memory_efficient", {{{"isa", "avx2"}}, {{"isa", "avx512"}}}},
 };
 

@@ -176,7 +176,8 @@ class FakeRunner : public StepRunner {
   explicit FakeRunner(OnRun on_run = {}, uint32_t room = 1 << 20)
       : on_run_(std::move(on_run)), room_(room) {}
 
-  Status Run(const Plan&, std::span<const RowBlocks> rows, const CancelFlag& cancel) override {
+  Status Run(const Plan&, std::span<const RowBlocks> rows, const CancelFlag& cancel,
+             std::span<OperatorTime>) override {
     std::vector<FakeJob*> jobs;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (i == 0 || rows[i].group != rows[i - 1].group) jobs.push_back(FakeJob::Of(rows[i]));

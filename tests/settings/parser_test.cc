@@ -48,6 +48,7 @@ TEST(ParseSettings, UnsaidIsAsTheDesignSays) {
   const ModelSettings& model = settings.models[0];
   EXPECT_EQ(model.backend, "cpu");
   EXPECT_EQ(model.dtype, DType::kFloat32);
+  EXPECT_EQ(model.conv, ConvAlgorithm::kAuto);
   EXPECT_EQ(model.max_batch, 8);
   EXPECT_EQ(model.forward_rows(), 8);
   EXPECT_EQ(model.dynamic_batching.max_queue_delay_microseconds, 0);
@@ -69,7 +70,7 @@ TEST(ParseSettings, ReadsEveryKey) {
                  {"name": "npu", "library": "lib/npu.so"}],
     "models": [{
       "name": "a", "path": "models/a/unet/", "scheduler": "/abs/scheduler.json", "backend": "npu",
-      "dtype": "bfloat16", "max_batch": 4, "shapes": [[64, 32], [8, 8]],
+      "dtype": "bfloat16", "conv": "winograd", "max_batch": 4, "shapes": [[64, 32], [8, 8]],
       "dynamic_batching": {"max_batch": 16, "max_queue_delay_microseconds": 500},
       "variants": [
         {"name": "x", "weight": 2.5},
@@ -102,6 +103,7 @@ TEST(ParseSettings, ReadsEveryKey) {
   EXPECT_EQ(model.scheduler, "/abs/scheduler.json");
   EXPECT_EQ(model.backend, "npu");
   EXPECT_EQ(model.dtype, DType::kBFloat16);
+  EXPECT_EQ(model.conv, ConvAlgorithm::kWinograd);
   EXPECT_EQ(model.max_batch, 4);
   EXPECT_EQ(model.forward_rows(), 16);
   EXPECT_EQ(model.dynamic_batching.max_queue_delay_microseconds, 500);

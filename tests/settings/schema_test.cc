@@ -122,6 +122,7 @@ TEST_F(SchemaTest, StatesTheParsersDefaults) {
   const auto& model = schema["definitions"]["model"]["properties"];
   EXPECT_EQ(model["backend"]["default"], settings->models[0].backend);
   EXPECT_EQ(model["dtype"]["default"], TorchName(settings->models[0].dtype));
+  EXPECT_EQ(model["conv"]["default"], ConvName(settings->models[0].conv));
   EXPECT_EQ(model["max_batch"]["default"], settings->models[0].max_batch);
   EXPECT_EQ(schema["definitions"]["variant"]["properties"]["weight"]["default"],
             settings->models[0].variants[0].weight);

@@ -65,7 +65,11 @@ OperatorCase NewCase(std::string name, uint32_t kind, int32_t dtype) {
   test.desc.struct_size = sizeof(unetd_op_desc);
   test.desc.kind = kind;
   test.desc.weight_dtype = dtype;
-  test.desc.compute_dtype = UNETD_DTYPE_F32;
+  // As the host has it: what a bfloat16 model multiplies may be rounded to bfloat16.
+  const bool multiplies =
+      kind == UNETD_OP_CONV2D || kind == UNETD_OP_LINEAR || kind == UNETD_OP_ATTENTION;
+  test.desc.compute_dtype =
+      multiplies && dtype == UNETD_DTYPE_BF16 ? UNETD_DTYPE_BF16 : UNETD_DTYPE_F32;
   test.desc.sum_dtype = UNETD_DTYPE_F32;
   return test;
 }

@@ -7,6 +7,7 @@
 #include "server/backend/library.h"
 #include "server/backend/reference.h"
 #include "server/backend/registry.h"
+#include "server/plan/conv_policy.h"
 #include "server/plan/request_blocks.h"
 #include "server/tensor/convert.h"
 #include "server/unet/stage_row.h"
@@ -130,7 +131,12 @@ StatusOr<GoldenRun> RunGolden(const fs::path& model, const fs::path& io_file,
   auto ledger = std::make_shared<Ledger>(kMemory);
   ASSIGN_OR_RETURN(const auto runner, Runner::Create(setup.backend, ledger, setup.threads));
   PackedStore packed(setup.backend, ledger);
-  PlanBuilder builder({setup.backend, weights.get(), setup.dtype});
+  // As a served model finds it.
+  const Size declared = setup.declared == Size{0, 0} ? shape.size : setup.declared;
+  PlanBuilder sizes({setup.backend, weights.get(), setup.dtype});
+  unet->Emit(sizes, unet->LikelyShape(declared), bindings);
+  const auto conv = std::make_shared<const ConvPolicy>(ConvPolicy::Of(setup.conv, declared, sizes));
+  PlanBuilder builder({setup.backend, weights.get(), setup.dtype, conv});
   unet->Emit(builder, shape, bindings);
   CompileOptions options;
   options.packed = &packed;
@@ -154,7 +160,9 @@ StatusOr<GoldenRun> RunGolden(const fs::path& model, const fs::path& io_file,
   for (const Section section : {Section::kCondition, Section::kSchedule, Section::kStep}) {
     RETURN_IF_ERROR(runner->Run(*plan, section, row_blocks, nullptr));
   }
-  return Compare(expected, rows, *blocks);
+  ASSIGN_OR_RETURN(GoldenRun run, Compare(expected, rows, *blocks));
+  run.convolutions = plan->convolutions;
+  return run;
 }
 
 }  // namespace unetd::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "server/backend/backend.h"
 #include "server/backend/registry.h"
 #include "server/base/status.h"
+#include "server/plan/value.h"
 #include "server/settings/settings.h"
 
 namespace unetd::test {
@@ -28,13 +30,16 @@ struct GoldenSetup {
   std::vector<ProcessorRule> rules;
   uint32_t threads = 1;
   DType dtype = DType::kFloat32;  // of activations and packed weights
-  std::vector<uint32_t> rows;     // which of the file's rows make the batch; empty: all
+  ConvAlgorithm conv = ConvAlgorithm::kAuto;
+  Size declared{0, 0};         // the size that `conv` goes by; {0, 0}: the file's own
+  std::vector<uint32_t> rows;  // which of the file's rows make the batch; empty: all
 };
 
 struct GoldenRun {
-  double worst = 0;                         // largest difference
-  double std = 0;                           // of the expected output
-  std::vector<std::vector<float>> outputs;  // one a row of the batch
+  double worst = 0;                              // largest difference
+  double std = 0;                                // of the expected output
+  std::vector<std::vector<float>> outputs;       // one a row of the batch
+  std::map<std::string, uint64_t> convolutions;  // how many went by which kernel
 };
 
 // Loads `model`, binds the rules to it, runs what the file `io` holds and compares. Errors name the
