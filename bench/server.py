@@ -64,6 +64,7 @@ class Unetd:
         path = Path(folder) / "unetd.json"
         path.write_text(json.dumps(config(case, self.address, f"127.0.0.1:{http_port}")))
         self._log = Path(folder) / "unetd.log"
+        machine.wake_memory()
         started = time.perf_counter()
         with self._log.open("w") as log:
             self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from bench.machine import peak_mib
+from bench.machine import peak_mib, wake_memory
 from bench.peers import AVX2_ENVIRONMENT, PEERS
 
 
@@ -25,6 +25,7 @@ class PeerProcess:
         environment = dict(os.environ, OMP_NUM_THREADS=str(case.threads))
         if case.isa:
             environment.update(AVX2_ENVIRONMENT)
+        wake_memory()
         started = time.perf_counter()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

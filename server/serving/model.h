@@ -16,9 +16,10 @@ namespace unetd {
 
 class ServedModel {
  public:
-  // Reads config, weights and scheduler, binds every variant, then builds, pins and warms (one run
-  // on zeros) the plans of the settings' shapes. Logs one warning for unused tensors and one for
-  // unknown keys of each file. `domain` outlives the model. Errors begin with the JSON path.
+  // Reads config, weights and scheduler, binds every variant, then builds and pins the plans
+  // of the settings' shapes, and warms them (one run on zeros) where not all kernels are the host's
+  // own. Logs one warning for unused tensors and one for unknown keys of each file. `domain`
+  // outlives the model. Errors begin with the JSON path.
   static StatusOr<std::shared_ptr<const ServedModel>> Load(const ModelSettings& settings,
                                                            const BackendRegistry& registry,
                                                            Domain& domain);

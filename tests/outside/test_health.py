@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.grpc import service_pb2
-from unetd_process import DIGITS, PATIENCE, SANITIZED, wait_for
+from unetd_process import PATIENCE, slow_to_load, wait_for
 from wire import refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -67,8 +67,7 @@ def test_check_of_an_unknown_service(server):
 
 
 def test_watch_from_loading_to_the_end(start):
-    # A large plan to build and warm: the time between listening and ready.
-    server = start([{**DIGITS, "shapes": [[80, 80] if SANITIZED else [192, 192]]}], wait="listening")
+    server = start([slow_to_load(192)], wait="listening")
     assert check(server) == NOT_SERVING
     assert server.get("/v2/health/live")[0] == 200
     assert server.get("/v2/health/ready")[0] == 503

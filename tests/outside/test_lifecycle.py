@@ -9,11 +9,11 @@ import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
-from unetd_process import BUILD, DIGITS, EXECUTABLE, PATIENCE, ROOT, SANITIZED, run_unetd, wait_for, write_config
+from unetd_process import BUILD, DIGITS, EXECUTABLE, PATIENCE, ROOT, SANITIZED, run_unetd, slow_to_load, wait_for, write_config
 from wire import Api, array_of, infer, infer_request, out_sample, refusal
 
 CODE = grpc.StatusCode
-LOADING = {**DIGITS, "shapes": [[96, 96] if SANITIZED else [288, 288]]}  # seconds to build and warm
+LOADING = slow_to_load(288)
 
 
 def denoising(server, steps):

@@ -4,7 +4,7 @@ import socket
 import subprocess
 
 import pytest
-from unetd_process import BUILD, DIGITS, PATIENCE, SANITIZED
+from unetd_process import BUILD, PATIENCE, slow_to_load
 
 UNETCTL = BUILD / "bin" / "unetctl"
 
@@ -49,8 +49,7 @@ def test_nobody_there(nobody):
 
 
 def test_a_server_that_loads(start):
-    # A large plan to build and warm: the time between listening and ready.
-    server = start([{**DIGITS, "shapes": [[80, 80] if SANITIZED else [192, 192]]}], wait="listening")
+    server = start([slow_to_load(192)], wait="listening")
     done = health(server.address)
     assert (done.returncode, done.stderr) == (1, "unetctl: NOT_SERVING\n")
     assert health(server.address, "--wait", str(PATIENCE)).returncode == 0

@@ -25,6 +25,13 @@ PATIENCE = 120 if SANITIZED else 60  # seconds for what should be there at once
 _LISTENING = re.compile(r"listening on (\S+) \(gRPC\) and (\S+) \(HTTP\)")
 
 
+def slow_to_load(side):
+    """A model with seconds between listening and ready: a guest's kernels are tried once, on a large picture."""
+    rule = {"layers": "*.attn2", "processor": "XFormersAttnProcessor"}
+    side = side // 3 if SANITIZED else side
+    return {**DIGITS, "shapes": [[side, side]], "variants": [{"name": "default", "processors": [rule]}]}
+
+
 def wait_for(condition, what, seconds=PATIENCE):
     """Returns the first true value of condition()."""
     end = time.monotonic() + seconds
